@@ -1,0 +1,2 @@
+// Package directory knows who may get mail, and why not.
+package directory

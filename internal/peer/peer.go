@@ -1,0 +1,92 @@
+// Package peer finds and starts the programs that nobody on this project wrote
+// and that its tests talk to: npm packages, Debian's clients, Python's
+// libraries. A missing peer fails the test with the command that installs it;
+// it is never a skip.
+package peer
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// Command finds a program on PATH (`swaks`, `msmtp`, `chromium`, …).
+func Command(t testing.TB, name string) string {
+	t.Helper()
+	p, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatalf("this test needs the program %s: run `make peers` as root", name)
+	}
+	return p
+}
+
+// Python is Debian's interpreter, the one that sees the packages of apt.
+const Python = "/usr/bin/python3"
+
+// NodeModules is the folder of the npm peers.
+func NodeModules(t testing.TB) string {
+	t.Helper()
+	_, here, _, _ := runtime.Caller(0)
+	d := filepath.Join(filepath.Dir(here), "..", "..", "testdata", "peers", "node_modules")
+	if _, err := os.Stat(d); err != nil {
+		t.Fatalf("this test needs the npm packages of testdata/peers: run `make peers`")
+	}
+	return d
+}
+
+// Port is a TCP port on loopback that was free a moment ago.
+func Port(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// Start runs a server until the test ends and waits until it listens on port.
+func Start(t testing.TB, port int, name string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(exited) }()
+	t.Cleanup(func() { _ = cmd.Process.Kill(); <-exited })
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(60 * time.Second)
+	for {
+		if c, err := net.Dial("tcp", addr); err == nil {
+			c.Close()
+			return
+		}
+		select {
+		case <-exited:
+			t.Fatalf("%s ended before it listened on %s:\n%s", name, addr, out.String())
+		case <-deadline:
+			t.Fatalf("%s does not listen on %s after a minute", name, addr)
+		case <-tick.C:
+		}
+	}
+}
+
+// Dynalite starts a DynamoDB emulator and returns its URL.
+func Dynalite(t testing.TB) string {
+	t.Helper()
+	port := Port(t)
+	Start(t, port, Command(t, "node"), filepath.Join(NodeModules(t), "dynalite", "cli.js"), "--host", "127.0.0.1",
+		"--port", fmt.Sprint(port), "--createTableMs", "0", "--deleteTableMs", "0", "--updateTableMs", "0")
+	return fmt.Sprintf("http://127.0.0.1:%d", port)
+}

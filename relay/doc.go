@@ -1,0 +1,2 @@
+// Package relay takes copies out of the spool and hands them upstream.
+package relay

@@ -1,0 +1,2 @@
+// Package spool keeps messages and copies on disk.
+package spool
