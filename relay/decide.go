@@ -1,0 +1,136 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"postern/mail"
+	"postern/spool"
+)
+
+// Schedule is when a copy is tried again after an attempt that it spent.
+type Schedule struct {
+	Interval    time.Duration // before the first retry
+	Backoff     float64       // each further wait is so many times longer
+	MaxInterval time.Duration // but not longer than this; 0: no bound
+	Retries     int           // after the first attempt; ignored when MaxAge is set
+	MaxAge      time.Duration // ordinary mail: since acceptance (RFC 5321 §4.5.4.1)
+}
+
+// Unknowns is the policy for attempts whose result is not known.
+type Unknowns struct {
+	Resend bool          // after Wait; else the copy waits for an event or a hand
+	Wait   time.Duration // ignored by lanes on which a repeated send does no harm
+}
+
+// Verdict is what becomes of a copy, and of more than the copy.
+type Verdict struct {
+	Result spool.Result
+	// Lane is the class that the lane is to act on: Throttled, QuotaSpent,
+	// Unreachable or AccountWide; Temporary when the lane is not concerned.
+	Lane mail.Class
+	// PauseMessage, when not "", is why the whole message is to be paused.
+	PauseMessage string
+}
+
+// attempt is what a verdict is about.
+type attempt struct {
+	claim      spool.Claim
+	receipt    Receipt
+	err        error // nil: upstream accepted the copy
+	now        time.Time
+	jitter     float64 // 0 to 1
+	idempotent bool    // the sender's
+}
+
+// decide is the only place where a sender's error becomes a copy's fate. It is
+// pure. What is wrong with the lane or the message spends no attempt of the
+// copy; what nobody classified is Temporary.
+func decide(a attempt, s Schedule, u Unknowns) Verdict {
+	if a.err == nil {
+		return Verdict{Result: spool.Result{State: mail.Sent, At: a.now, Spent: true, UpstreamID: a.receipt.ID}}
+	}
+	words, after := explain(a.err)
+	r := spool.Result{At: a.now, Error: words}
+	class := mail.ClassOf(a.err)
+	switch class {
+	case mail.Permanent:
+		r.State, r.Spent = mail.CopyFailed, true
+		return Verdict{Result: r}
+	case mail.Uncertain:
+		r.State, r.Spent = mail.Unknown, true
+		switch {
+		case a.idempotent:
+			r.Due = a.now.Add(s.wait(a.claim.Copy.Attempts, a.jitter))
+		case u.Resend:
+			r.Due = a.now.Add(u.Wait)
+		}
+		return Verdict{Result: r}
+	case mail.Throttled, mail.QuotaSpent, mail.Unreachable, mail.AccountWide:
+		r.State, r.Due = unspent(a.claim.Copy), a.now
+		return Verdict{Result: r, Lane: class}
+	case mail.MessageWide:
+		r.State, r.Due = unspent(a.claim.Copy), a.now
+		return Verdict{Result: r, PauseMessage: words}
+	}
+	r.Spent = true
+	if s.exhausted(a.claim, a.now) {
+		r.State = mail.CopyFailed
+		return Verdict{Result: r}
+	}
+	r.State = mail.Deferred
+	r.Due = a.now.Add(max(after, s.wait(a.claim.Copy.Attempts, a.jitter)))
+	return Verdict{Result: r}
+}
+
+// unspent is the state of a copy whose attempt does not count.
+func unspent(c mail.Copy) mail.State {
+	switch {
+	case c.State == mail.Unknown: // it may still have been sent before
+		return mail.Unknown
+	case c.Attempts == 0:
+		return mail.Queued
+	}
+	return mail.Deferred
+}
+
+// exhausted says whether the attempt now ending was the last one allowed.
+func (s Schedule) exhausted(c spool.Claim, now time.Time) bool {
+	if s.MaxAge > 0 {
+		return now.Sub(c.Message.AcceptedAt) >= s.MaxAge
+	}
+	return c.Copy.Attempts >= s.Retries
+}
+
+// wait is the pause after the attempt that follows `spent` others, with up to a
+// tenth more by chance so that copies which failed together do not return
+// together.
+func (s Schedule) wait(spent int, jitter float64) time.Duration {
+	d := float64(s.Interval) * math.Pow(s.Backoff, float64(spent))
+	if limit := float64(s.MaxInterval); limit > 0 {
+		d = min(d, limit)
+	}
+	d = min(d, float64(30*24*time.Hour)) // a schedule that grows beyond reason
+	return time.Duration(d * (1 + jitter/10))
+}
+
+// explain gives the words for people and upstream's wish when to come again.
+func explain(err error) (words string, after time.Duration) {
+	var e *mail.Error
+	if !errors.As(err, &e) {
+		return err.Error(), 0
+	}
+	words = e.Public
+	if e.Enhanced != "" {
+		words = e.Enhanced + " " + words
+	}
+	if e.Code != 0 {
+		words = fmt.Sprintf("%d %s", e.Code, words)
+	}
+	if words == "" {
+		words = e.Error()
+	}
+	return words, e.RetryAfter
+}

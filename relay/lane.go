@@ -1,0 +1,182 @@
+package relay
+
+import (
+	"sync"
+	"time"
+
+	"postern/mail"
+)
+
+// LaneConfig is an upstream account and how it is used.
+type LaneConfig struct {
+	Name        string
+	Driver      string // for people
+	Sender      Sender
+	Concurrency int     // attempts at the same time, at least 1
+	Rate        float64 // copies a second; 0: no limit
+}
+
+// LaneStatus is a lane as an administrator sees it.
+type LaneStatus struct {
+	Name     string    `json:"name"`
+	Driver   string    `json:"driver"`
+	State    string    `json:"state"`            // running, slowed, paused
+	Reason   string    `json:"reason,omitempty"` // of the pause, in words
+	Until    time.Time `json:"until,omitzero"`   // when a paused lane is tried again
+	Rate     float64   `json:"rate,omitempty"`   // copies a second it may send now; 0: no limit
+	InFlight int       `json:"in_flight"`
+}
+
+// How long a lane pauses before one copy tries it again: doubling from first to
+// longest while the reason stays.
+const (
+	firstPause   = time.Second
+	longestPause = time.Minute
+	accountPause = 5 * time.Minute  // an account that upstream refuses
+	quotaPause   = 15 * time.Minute // a rolling day frees quota all the time
+)
+
+// gate is a lane's state: whether it may send, and how fast. Its methods take
+// the time, so that it can be tested without any passing.
+type gate struct {
+	mu       sync.Mutex
+	limit    float64 // the configured copies a second; 0: none
+	rate     float64 // what is allowed now; 0: no limit
+	next     time.Time
+	sent     int // within the second that began at `second`
+	second   time.Time
+	eased    time.Time // when rate was last changed
+	paused   bool
+	until    time.Time
+	reason   string
+	pause    time.Duration // the last one, for doubling
+	inFlight int
+}
+
+func newGate(limit float64) *gate { return &gate{limit: limit, rate: limit} }
+
+// allow says how many of n copies may be claimed now, and if none, when to ask
+// again. A paused lane lets one copy through when its time has come: the probe.
+func (g *gate) allow(n int, now time.Time) (int, time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.paused {
+		if now.Before(g.until) || g.inFlight > 0 {
+			return 0, later(g.until, now.Add(firstPause/10))
+		}
+		n = 1
+	}
+	if g.rate <= 0 {
+		return n, time.Time{}
+	}
+	g.ease(now)
+	if g.next.After(now) {
+		return 0, g.next
+	}
+	step := time.Duration(float64(time.Second) / g.rate)
+	if now.Sub(g.next) > 100*time.Millisecond { // no burst after idling
+		g.next = now.Add(-100 * time.Millisecond)
+	}
+	n = min(n, int(now.Sub(g.next)/step)+1)
+	return n, time.Time{}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// begin counts claimed copies.
+func (g *gate) begin(n int, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inFlight += n
+	if g.rate > 0 {
+		g.next = g.next.Add(time.Duration(float64(n) * float64(time.Second) / g.rate))
+	}
+	if now.Sub(g.second) >= time.Second {
+		g.second, g.sent = now, 0
+	}
+	g.sent += n
+}
+
+// end takes an attempt's class: nil-like Temporary and Permanent mean that the
+// lane works. It says whether the lane has just stopped or started.
+func (g *gate) end(class mail.Class, reached bool, reason string, after time.Duration, now time.Time) (changed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inFlight--
+	switch class {
+	case mail.Throttled:
+		g.slow(after, now)
+		return false
+	case mail.QuotaSpent:
+		return g.stop(reason, max(after, quotaPause), now)
+	case mail.AccountWide:
+		return g.stop(reason, max(after, accountPause), now)
+	case mail.Unreachable:
+		return g.stop(reason, max(after, min(2*g.pause, longestPause), firstPause), now)
+	}
+	if reached && g.paused {
+		g.paused, g.reason, g.pause, g.until = false, "", 0, time.Time{}
+		return true
+	}
+	return false
+}
+
+func (g *gate) stop(reason string, d time.Duration, now time.Time) (changed bool) {
+	changed = !g.paused
+	if g.paused && now.Before(g.until) { // one of those that began before the stop
+		return false
+	}
+	g.paused, g.reason, g.pause, g.until = true, reason, d, now.Add(d)
+	return changed
+}
+
+// slow lowers the rate by a third, at most four times a second; without a rate
+// it begins at half of what the last second saw.
+func (g *gate) slow(after time.Duration, now time.Time) {
+	if now.Sub(g.eased) >= 250*time.Millisecond {
+		if g.rate <= 0 {
+			g.rate = max(1, float64(g.sent)/2)
+		} else {
+			g.rate = max(0.1, g.rate*2/3)
+		}
+		g.eased = now
+	}
+	g.next = now.Add(max(after, 100*time.Millisecond))
+}
+
+// ease raises a lowered rate by a twentieth of a copy a second, or 5 %, each
+// second without a throttle, up to the configured limit.
+func (g *gate) ease(now time.Time) {
+	if g.rate == g.limit || now.Sub(g.eased) < time.Second {
+		return
+	}
+	g.rate += max(0.05, g.rate/20)
+	g.eased = now
+	if g.limit > 0 {
+		g.rate = min(g.rate, g.limit)
+	}
+}
+
+func (g *gate) status(s *LaneStatus, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s.State, s.Rate, s.InFlight = "running", g.rate, g.inFlight
+	switch {
+	case g.paused:
+		s.State, s.Reason, s.Until = "paused", g.reason, g.until
+	case g.rate != g.limit:
+		s.State, s.Reason = "slowed", "upstream said that copies come too fast"
+	}
+}
+
+// resume lets a paused lane be tried at once.
+func (g *gate) resume(now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.until = now
+}

@@ -1,0 +1,253 @@
+package spool
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"postern/mail"
+)
+
+// Body is a message on its way in: a nameless file that becomes a message's
+// body by Accept, or disappears by Discard.
+type Body struct {
+	f    *os.File
+	w    *bufio.Writer
+	size int64
+}
+
+// NewBody begins a body file. An error means that the spool cannot be written.
+func (s *Spool) NewBody() (*Body, error) {
+	if err := s.Broken(); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(filepath.Join(s.dir, bodiesDir), tmpPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("begin a body file: %w", err)
+	}
+	return &Body{f: f, w: bufio.NewWriterSize(f, 64<<10)}, nil
+}
+
+// Write appends to the body.
+func (b *Body) Write(p []byte) (int, error) {
+	n, err := b.w.Write(p)
+	b.size += int64(n)
+	return n, err
+}
+
+// Size is the number of octets written so far.
+func (b *Body) Size() int64 { return b.size }
+
+// File gives the file for reading from any offset, with all that was written.
+func (b *Body) File() (*os.File, error) {
+	return b.f, b.w.Flush()
+}
+
+// Discard removes the file. After Accept it does nothing.
+func (b *Body) Discard() {
+	if b.f == nil {
+		return
+	}
+	b.f.Close()
+	os.Remove(b.f.Name())
+	b.f = nil
+}
+
+// keep makes the body durable under the names of all its messages.
+func (s *Spool) keep(b *Body, msgs []Accepted) error {
+	if err := b.w.Flush(); err != nil {
+		return err
+	}
+	if err := b.f.Sync(); err != nil {
+		return s.fail(err)
+	}
+	tmp := b.f.Name()
+	for i := range msgs {
+		m := &msgs[i]
+		if m.Compiled != nil {
+			if err := s.writeFile(s.path(m.Message.ID, ".copy"), m.Compiled); err != nil {
+				return err
+			}
+		}
+		if err := os.Link(tmp, s.path(m.Message.ID, ".eml")); err != nil {
+			return err
+		}
+	}
+	b.Discard()
+	if err := s.bodies.sync(); err != nil {
+		return s.fail(err)
+	}
+	return nil
+}
+
+func (s *Spool) writeFile(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := f.Sync(); err != nil {
+		return errors.Join(s.fail(err), f.Close())
+	}
+	return f.Close()
+}
+
+func (s *Spool) path(id mail.ID, ext string) string {
+	return filepath.Join(s.dir, bodiesDir, string(id)+ext)
+}
+
+// removeFiles drops what belongs to a message that has no row any more.
+func (s *Spool) removeFiles(id mail.ID) {
+	for _, ext := range []string{".eml", ".copy"} {
+		if err := os.Remove(s.path(id, ext)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.log.Warn("a body file could not be removed", "message", id, "error", err)
+		}
+	}
+}
+
+// OpenBody opens a message as it was received.
+func (s *Spool) OpenBody(id mail.ID) (*os.File, error) {
+	f, err := os.Open(s.path(id, ".eml"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNotFound
+	}
+	return f, err
+}
+
+// Compiled reads what Accept was given to keep beside the body.
+func (s *Spool) Compiled(id mail.ID) ([]byte, error) {
+	b, err := os.ReadFile(s.path(id, ".copy"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNotFound
+	}
+	return b, err
+}
+
+// removeOrphans drops files whose message was never committed: a crash between
+// the file and the row, so no client was told 250.
+func (s *Spool) removeOrphans() error {
+	dir, err := os.ReadDir(filepath.Join(s.dir, bodiesDir))
+	if err != nil {
+		return err
+	}
+	tx, err := s.db.Begin(false)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	messages := tx.Bucket(bMessages)
+	for _, f := range dir {
+		name, _, _ := strings.Cut(f.Name(), ".")
+		if id, err := mail.ParseID(name); err == nil {
+			if key := id.Bytes(); messages.Get(key[:]) != nil {
+				continue
+			}
+		} else if !strings.HasPrefix(f.Name(), tmpPrefix) {
+			continue // not ours
+		}
+		if err := os.Remove(filepath.Join(s.dir, bodiesDir, f.Name())); err != nil {
+			return err
+		}
+		s.log.Info("removed a body file that was never accepted", "file", f.Name())
+	}
+	return nil
+}
+
+// dirSyncer shares directory syncs: whoever comes while one is under way waits
+// for the next, which serves all who came meanwhile.
+type dirSyncer struct {
+	path string
+	mu   sync.Mutex
+	next *dirSync
+}
+
+type dirSync struct {
+	once sync.Once
+	err  error
+}
+
+func newDirSyncer(path string) *dirSyncer { return &dirSyncer{path: path, next: new(dirSync)} }
+
+func (d *dirSyncer) sync() error {
+	d.mu.Lock()
+	mine := d.next
+	d.mu.Unlock()
+	mine.once.Do(func() {
+		d.mu.Lock() // those who come from here on belong to the next sync
+		d.next = new(dirSync)
+		d.mu.Unlock()
+		mine.err = syncDir(d.path)
+	})
+	return mine.err
+}
+
+func syncDir(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// Accepted is one message of a submission, with what goes on disk beside it.
+type Accepted struct {
+	Message  mail.Message
+	Compiled []byte      // for the renderer, with the body; nil for none
+	Copies   []mail.Copy // those that are known at once (ordinary mail)
+	Repeat   string      // fingerprint of the submission, "" for none: see Repeated
+}
+
+// Accept takes a submission into custody: when it returns nil, the body and all
+// messages with their copies are on disk, and a client may be told 250. On an
+// error nothing was taken. ErrBroken or a full disk are answered with 452.
+func (s *Spool) Accept(ctx context.Context, b *Body, msgs []Accepted) error {
+	if err := s.Broken(); err != nil {
+		return err
+	}
+	err := s.keep(b, msgs)
+	if err == nil {
+		err = s.update(ctx, func(t *txn) error { return t.accept(msgs) })
+	}
+	if err != nil && s.Broken() == nil { // when broken the rows may be on disk
+		for _, m := range msgs {
+			s.removeFiles(m.Message.ID)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("spool a submission: %w", err)
+	}
+	return nil
+}
+
+func (t *txn) accept(msgs []Accepted) error {
+	for i := range msgs {
+		m := msgs[i].Message
+		if len(msgs[i].Copies) > 0 {
+			m.Expanded = true
+		}
+		key := m.ID.Bytes()
+		if t.messages.Get(key[:]) != nil {
+			return fmt.Errorf("message %s is in the spool already", m.ID)
+		}
+		t.entries[m.ID] = &change{msg: &m, edited: true, changed: true}
+		if _, err := t.addCopies(m.ID, msgs[i].Copies, m.AcceptedAt); err != nil {
+			return err
+		}
+		if r := msgs[i].Repeat; r != "" {
+			v := append(key[:], timeBytes(m.AcceptedAt)...)
+			if err := t.repeats.Put([]byte(r), v); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

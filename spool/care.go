@@ -1,0 +1,341 @@
+package spool
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"postern/mail"
+)
+
+// Check reads everything and names what does not add up: bbolt's own pages,
+// counts against rows, every index against the rows it points to and back,
+// bodies that are missing. progress may be nil; it is told copies read and the
+// number expected.
+func (s *Spool) Check(ctx context.Context, progress func(done, total int)) ([]string, error) {
+	c := &checker{progress: progress}
+	if err := c.pages(s.db); err != nil {
+		return nil, err
+	}
+	err := s.view(func(t *txn) error {
+		return errors.Join(c.messages(ctx, s, t), c.indexes(ctx, t))
+	})
+	if err != nil {
+		return c.problems, fmt.Errorf("check the spool: %w", err)
+	}
+	return c.problems, nil
+}
+
+// maxProblems bounds what Check reports; more would not be read.
+const maxProblems = 1000
+
+type checker struct {
+	problems      []string
+	progress      func(done, total int)
+	seen, dues    int
+	claims, addrs int
+	total         int
+}
+
+func (c *checker) problem(format string, a ...any) {
+	if len(c.problems) < maxProblems {
+		c.problems = append(c.problems, fmt.Sprintf(format, a...))
+	}
+}
+
+// pages lets bbolt check its file. That needs the list of free pages, which only
+// a writer may look at: commits wait for the time of one read of the file.
+func (c *checker) pages(db *bolt.DB) error {
+	tx, err := db.Begin(true)
+	if err != nil {
+		return ErrClosed
+	}
+	for err := range tx.Check() {
+		c.problem("the file itself: %v", err)
+	}
+	return tx.Rollback()
+}
+
+// messages checks each message and, with it, its copies.
+func (c *checker) messages(ctx context.Context, s *Spool, t *txn) error {
+	err := t.counts.ForEach(func(_, v []byte) error {
+		c.total += decodeCounts(v).Total()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return t.messages.ForEach(func(k, v []byte) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		id := mail.IDFromBytes([16]byte(k))
+		var m mail.Message
+		if err := json.Unmarshal(v, &m); err != nil {
+			c.problem("message %s: its row cannot be read: %v", id, err)
+			return nil
+		}
+		if _, err := os.Stat(s.path(id, ".eml")); err != nil {
+			c.problem("message %s: its body file is missing", id)
+		}
+		counts := c.copies(t, id)
+		if stored := decodeCounts(t.counts.Get(k)); stored != counts {
+			c.problem("message %s: the counts say %v and the copies %v", id, stored, counts)
+		}
+		e := &change{msg: &m, counts: counts}
+		if active := t.active.Get(k) != nil; active == finished(e) {
+			c.problem("message %s is %s, and the list of unfinished messages says otherwise", id, m.State)
+		}
+		return nil
+	})
+}
+
+func (c *checker) copies(t *txn, id mail.ID) (counts mail.Counts) {
+	key := id.Bytes()
+	cur := t.copies.Cursor()
+	for k, v := cur.Seek(key[:]); bytes.HasPrefix(k, key[:]); k, v = cur.Next() {
+		_, seq := splitKey(k)
+		cp, err := decodeCopy(id, seq, v)
+		if err != nil {
+			c.problem("%v", err)
+			continue
+		}
+		state := cp.State
+		claimed := t.claims.Get(k) != nil
+		if claimed {
+			c.claims++
+			state = mail.InFlight
+		}
+		counts[state]++
+		if a := t.address.Get(addressKey(cp.Key(), id)); len(a) != 4 || binary.BigEndian.Uint32(a) != seq {
+			c.problem("message %s copy %d (%s) is not in the index by address", id, seq, cp.To)
+		}
+		listed := !cp.Due.IsZero() && t.due.Get(dueKey(id, cp.Due, seq)) != nil
+		if want := waits(&cp) && !claimed; want != listed {
+			c.problem("message %s copy %d (%s) is %s, and the index by due time says otherwise", id, seq, cp.To, state)
+		}
+		if listed {
+			c.dues++
+		}
+		if c.seen++; c.progress != nil && c.seen%5000 == 0 {
+			c.progress(c.seen, c.total)
+		}
+	}
+	return counts
+}
+
+// indexes looks for entries that no row answers to.
+func (c *checker) indexes(ctx context.Context, t *txn) error {
+	copies := 0
+	for _, b := range []struct {
+		name   string
+		bucket *bolt.Bucket
+		n      *int
+		want   *int
+	}{
+		{"copies", t.copies, &copies, &c.seen},
+		{"address", t.address, &c.addrs, &c.seen},
+		{"due", t.due, new(int), &c.dues},
+		{"claims", t.claims, new(int), &c.claims},
+	} {
+		err := b.bucket.ForEach(func(_, _ []byte) error {
+			*b.n++
+			return ctx.Err()
+		})
+		if err != nil {
+			return err
+		}
+		if *b.n != *b.want {
+			c.problem("index %s has %d entries, and %d belong to copies of messages", b.name, *b.n, *b.want)
+		}
+	}
+	if c.progress != nil {
+		c.progress(c.seen, c.total)
+	}
+	return nil
+}
+
+// Backup writes a tar of the spool as it is now: spool.db and the bodies of the
+// messages in it. Sending goes on meanwhile.
+func (s *Spool) Backup(_ context.Context, w io.Writer) error {
+	out := tar.NewWriter(w)
+	err := s.view(func(t *txn) error {
+		h := &tar.Header{Name: dbName, Mode: 0o600, Size: t.tx.Size(), ModTime: time.Now()}
+		if err := out.WriteHeader(h); err != nil {
+			return err
+		}
+		if _, err := t.tx.WriteTo(out); err != nil {
+			return err
+		}
+		return t.messages.ForEach(func(k, _ []byte) error {
+			id := mail.IDFromBytes([16]byte(k))
+			return errors.Join(s.backupFile(out, id, ".eml"), s.backupFile(out, id, ".copy"))
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("back up the spool: %w", err)
+	}
+	return out.Close()
+}
+
+func (s *Spool) backupFile(out *tar.Writer, id mail.ID, ext string) error {
+	f, err := os.Open(s.path(id, ext))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // no compiled form, or retention was faster
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	h := &tar.Header{Name: bodiesDir + "/" + string(id) + ext, Mode: 0o600, Size: info.Size(), ModTime: info.ModTime()}
+	if err := out.WriteHeader(h); err != nil {
+		return err
+	}
+	_, err = io.Copy(out, f)
+	return err
+}
+
+// Expire drops messages that were finished before a time, with their copies and
+// bodies, and returns how many.
+func (s *Spool) Expire(ctx context.Context, before time.Time) (int, error) {
+	n := 0
+	if err := s.update(ctx, func(t *txn) error { return t.forgetRepeats(before) }); err != nil {
+		return 0, fmt.Errorf("drop old fingerprints: %w", err)
+	}
+	for {
+		id, ok, err := s.oldest(before)
+		if err != nil || !ok {
+			return n, err
+		}
+		if err := s.drop(ctx, id); err != nil {
+			return n, fmt.Errorf("drop message %s: %w", id, err)
+		}
+		n++
+	}
+}
+
+// forgetRepeats drops the fingerprints of submissions that were accepted before.
+func (t *txn) forgetRepeats(before time.Time) error {
+	var old [][]byte
+	err := t.repeats.ForEach(func(k, v []byte) error {
+		if len(v) != 24 || int64(binary.BigEndian.Uint64(v[16:])) < before.UnixMilli() {
+			old = append(old, append([]byte(nil), k...))
+		}
+		return nil
+	})
+	for _, k := range old {
+		err = errors.Join(err, t.repeats.Delete(k))
+	}
+	return err
+}
+
+func (s *Spool) oldest(before time.Time) (id mail.ID, ok bool, err error) {
+	err = s.view(func(t *txn) error {
+		k, _ := t.finished.Cursor().First()
+		if len(k) == 24 && int64(binary.BigEndian.Uint64(k)) < before.UnixMilli() {
+			id, ok = mail.IDFromBytes([16]byte(k[8:])), true
+		}
+		return nil
+	})
+	return id, ok, err
+}
+
+// drop removes copies a chunk at a time and the message with the last of them.
+func (s *Spool) drop(ctx context.Context, id mail.ID) error {
+	for done := false; !done; {
+		err := s.update(ctx, func(t *txn) error {
+			e, err := t.entry(id)
+			if err != nil {
+				return err
+			}
+			page, err := t.page(id, 0)
+			if err != nil {
+				return err
+			}
+			for i := range page {
+				if err := t.forget(e, &page[i]); err != nil {
+					return err
+				}
+			}
+			if done = len(page) < chunk; done {
+				return t.removeMessage(id, e)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	s.removeFiles(id)
+	return nil
+}
+
+func (t *txn) forget(e *change, c *mail.Copy) error {
+	e.counts[c.State]--
+	e.changed = true
+	err := errors.Join(t.copies.Delete(copyKey(c.Message, c.Seq)), t.address.Delete(addressKey(c.Key(), c.Message)))
+	if c.UpstreamID != "" {
+		err = errors.Join(err, t.upstream.Delete([]byte(c.UpstreamID)))
+	}
+	return err
+}
+
+func (t *txn) removeMessage(id mail.ID, e *change) error {
+	e.gone, e.changed = true, true
+	key := id.Bytes()
+	return errors.Join(t.messages.Delete(key[:]), t.counts.Delete(key[:]), t.active.Delete(key[:]),
+		t.finished.Delete(finishedKey(e.msg)))
+}
+
+// Compact rewrites spool.db in dir without the free space in it; bbolt files
+// never shrink by themselves. No process may have the spool open (ErrLocked).
+// It returns the size before and after, in octets.
+func Compact(dir string) (before, after int64, err error) {
+	path := filepath.Join(dir, dbName)
+	src, err := openDB(path)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	tmp := path + ".compact"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, 0, err
+	}
+	dst, err := openDB(tmp)
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := bolt.Compact(dst, src, 16<<20); err != nil {
+		return 0, 0, errors.Join(fmt.Errorf("compact the spool: %w", err), dst.Close(), os.Remove(tmp))
+	}
+	if err := errors.Join(dst.Sync(), dst.Close()); err != nil {
+		return 0, 0, err
+	}
+	if before, after, err = size(path), size(tmp), os.Rename(tmp, path); err != nil {
+		return 0, 0, err
+	}
+	return before, after, syncDir(dir)
+}
+
+func size(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}

@@ -1,0 +1,148 @@
+package spool
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"postern/mail"
+)
+
+// Claim is an attempt that has begun, durably.
+type Claim struct {
+	Message *mail.Message // shared between claims: read only
+	Copy    mail.Copy     // as it was before, but Claims counts this attempt
+}
+
+// Result is what Settle writes of an attempt.
+type Result struct {
+	State      mail.State // Queued, Deferred, Unknown or a settled state
+	Due        time.Time  // when it is tried next, unless settled; zero for Unknown: not by itself
+	At         time.Time  // now
+	Spent      bool       // the attempt counts as one of the copy's
+	Error      string     // upstream's words, or ours; "" keeps the last ones unless Sent
+	UpstreamID string
+}
+
+// Claim begins attempts for up to n copies of the lane that are due, and returns
+// when that is on disk. Transactional mail goes first; messages take turns. No
+// copies and no error: nothing is due (see NextDue and Wake).
+func (s *Spool) Claim(ctx context.Context, lane string, n int, now time.Time) ([]Claim, error) {
+	s.mu.Lock()
+	ids := s.schedule.take(lane, n, now)
+	s.mu.Unlock()
+	if len(ids) == 0 {
+		return nil, s.Broken()
+	}
+	var claims []Claim
+	err := s.update(ctx, func(t *txn) error {
+		claims = claims[:0]
+		share := (n + len(ids) - 1) / len(ids)
+		for _, id := range ids {
+			got, err := t.claim(id, min(share, n-len(claims)), now)
+			if err != nil {
+				return err
+			}
+			claims = append(claims, got...)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim copies: %w", err)
+	}
+	return claims, nil
+}
+
+func (t *txn) claim(id mail.ID, n int, now time.Time) ([]Claim, error) {
+	e, err := t.entry(id)
+	if err != nil || !sendable(e.msg) {
+		return nil, nil // removed or stopped meanwhile
+	}
+	e.changed = true // so that its next copy is scheduled anew
+	key := id.Bytes()
+	var due [][]byte
+	err = prefix(t.due, key[:], func(k, _ []byte) (bool, error) {
+		if len(due) == n || int64(binary.BigEndian.Uint64(k[16:])) > now.UnixMilli() {
+			return false, nil
+		}
+		due = append(due, append([]byte(nil), k...))
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	claims := make([]Claim, 0, len(due))
+	for _, k := range due {
+		_, seq := splitKey(k)
+		c, err := t.copy(id, seq)
+		if err != nil {
+			return nil, err
+		}
+		if err := t.due.Delete(k); err != nil {
+			return nil, err
+		}
+		c.Claims++
+		v := binary.BigEndian.AppendUint32(nil, uint32(c.Claims))
+		if err := t.claims.Put(copyKey(id, seq), append(v, timeBytes(now)...)); err != nil {
+			return nil, err
+		}
+		e.count(c.State, mail.InFlight, 1)
+		claims = append(claims, Claim{Message: e.msg, Copy: *c})
+	}
+	return claims, nil
+}
+
+// Settle writes an attempt's result and returns when it is on disk. ErrStale:
+// the attempt is not the current one, and nothing was written. A copy of a
+// message that was cancelled meanwhile is not tried again.
+func (s *Spool) Settle(ctx context.Context, c Claim, r Result) error {
+	err := s.update(context.WithoutCancel(ctx), func(t *txn) error { return t.settle(c, r) })
+	if err != nil {
+		return fmt.Errorf("settle %s: %w", c.Copy.Tag(), err)
+	}
+	return nil
+}
+
+func (t *txn) settle(claim Claim, r Result) error {
+	key := copyKey(claim.Copy.Message, claim.Copy.Seq)
+	v := t.claims.Get(key)
+	if v == nil || int(binary.BigEndian.Uint32(v)) != claim.Copy.Claims {
+		return ErrStale
+	}
+	if err := t.claims.Delete(key); err != nil {
+		return err
+	}
+	c, err := t.copy(claim.Copy.Message, claim.Copy.Seq)
+	if err != nil {
+		return err
+	}
+	e, err := t.entry(c.Message)
+	if err != nil {
+		return err
+	}
+	if e.msg.State == mail.Cancelled && !r.State.Settled() {
+		r.State = mail.CopyCancelled
+	}
+	c.Claims = claim.Copy.Claims
+	if r.Spent {
+		c.Attempts++
+	}
+	if r.Error != "" || r.State == mail.Sent {
+		c.LastError = r.Error
+	}
+	if r.UpstreamID != "" {
+		c.UpstreamID = r.UpstreamID
+		if err := t.upstream.Put([]byte(r.UpstreamID), key); err != nil {
+			return err
+		}
+	}
+	return t.move(c, mail.InFlight, r.State, r.Due, r.At)
+}
+
+// NextDue is when the lane's earliest copy is due (possibly past), zero for never.
+func (s *Spool) NextDue(lane string) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.schedule.next(lane)
+}

@@ -1,0 +1,388 @@
+package spool
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"postern/mail"
+)
+
+// Summary is a message with its counts.
+type Summary struct {
+	mail.Message
+	Counts mail.Counts
+}
+
+// Refused is why an operator's command does not fit the message's state.
+type Refused struct{ Sentence string }
+
+func (r *Refused) Error() string { return r.Sentence }
+
+func refuse(format string, a ...any) error { return &Refused{fmt.Sprintf(format, a...)} }
+
+// Messages lists up to limit messages, newest first, older than before ("" for
+// the newest).
+func (s *Spool) Messages(before mail.ID, limit int) ([]Summary, error) {
+	var list []Summary
+	err := s.view(func(t *txn) error {
+		c := t.messages.Cursor()
+		k, v := c.Last()
+		if before != "" {
+			key := before.Bytes()
+			c.Seek(key[:])
+			k, v = c.Prev()
+		}
+		for ; k != nil && len(list) < limit; k, v = c.Prev() {
+			var sum Summary
+			if err := json.Unmarshal(v, &sum.Message); err != nil {
+				return fmt.Errorf("the row of message %s is damaged: %w", mail.IDFromBytes([16]byte(k)), err)
+			}
+			sum.Counts = decodeCounts(t.counts.Get(k))
+			list = append(list, sum)
+		}
+		return nil
+	})
+	return list, err
+}
+
+// Message finds one message; ErrNotFound.
+func (s *Spool) Message(id mail.ID) (Summary, error) {
+	var sum Summary
+	err := s.view(func(t *txn) error {
+		e, err := t.stored(id)
+		if err == nil {
+			sum = Summary{*e.msg, e.counts}
+		}
+		return err
+	})
+	return sum, err
+}
+
+// Copies lists up to limit copies of a message in order of Seq, after the given
+// one (0 for the first). A copy with a begun attempt is InFlight.
+func (s *Spool) Copies(id mail.ID, after uint32, limit int) ([]mail.Copy, error) {
+	var list []mail.Copy
+	err := s.view(func(t *txn) error {
+		if _, err := t.stored(id); err != nil {
+			return err
+		}
+		key := id.Bytes()
+		c := t.copies.Cursor()
+		for k, v := c.Seek(copyKey(id, after+1)); len(list) < limit && bytes.HasPrefix(k, key[:]); k, v = c.Next() {
+			cp, err := t.shown(k, v)
+			if err != nil {
+				return err
+			}
+			list = append(list, cp)
+		}
+		return nil
+	})
+	return list, err
+}
+
+// CopyTo finds the message's copy for an address; ErrNotFound.
+func (s *Spool) CopyTo(id mail.ID, to mail.Address) (mail.Copy, error) {
+	var c mail.Copy
+	err := s.view(func(t *txn) error {
+		v := t.address.Get(addressKey(to.Key(), id))
+		if v == nil {
+			return ErrNotFound
+		}
+		k := copyKey(id, binary.BigEndian.Uint32(v))
+		var err error
+		c, err = t.shown(k, t.copies.Get(k))
+		return err
+	})
+	return c, err
+}
+
+// CopiesOf lists an address's copies, of the newest message first.
+func (s *Spool) CopiesOf(to mail.Address, limit int) ([]mail.Copy, error) {
+	var list []mail.Copy
+	err := s.view(func(t *txn) error {
+		err := prefix(t.address, append([]byte(to.Key()), 0), func(k, v []byte) (bool, error) {
+			row := append(append([]byte(nil), k[len(k)-16:]...), v...)
+			c, err := t.shown(row, t.copies.Get(row))
+			list = append(list, c)
+			return true, err
+		})
+		slices.Reverse(list)
+		list = list[:min(limit, len(list))]
+		return err
+	})
+	return list, err
+}
+
+// ByUpstream finds the copy to which upstream gave this id; ErrNotFound.
+func (s *Spool) ByUpstream(id string) (mail.Copy, error) {
+	var c mail.Copy
+	err := s.view(func(t *txn) error {
+		k := t.upstream.Get([]byte(id))
+		if k == nil {
+			return ErrNotFound
+		}
+		var err error
+		c, err = t.shown(k, t.copies.Get(k))
+		return err
+	})
+	return c, err
+}
+
+// Repeated finds the message that an earlier submission with this fingerprint
+// became, if that was not before since.
+func (s *Spool) Repeated(fingerprint string, since time.Time) (id mail.ID, found bool, err error) {
+	err = s.view(func(t *txn) error {
+		v := t.repeats.Get([]byte(fingerprint))
+		if len(v) == 24 && int64(binary.BigEndian.Uint64(v[16:])) >= since.UnixMilli() {
+			id, found = mail.IDFromBytes([16]byte(v[:16])), true
+		}
+		return nil
+	})
+	return id, found, err
+}
+
+// OpenCopies is how many copies in all are not settled.
+func (s *Spool) OpenCopies() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	n := 0
+	for _, e := range s.live {
+		n += e.counts.Open()
+	}
+	return n
+}
+
+// Pause stops a message: nothing of it is claimed until Resume. Attempts that
+// have begun end as they end.
+func (s *Spool) Pause(ctx context.Context, id mail.ID, reason string) error {
+	return s.change(ctx, id, func(m *mail.Message) error {
+		switch m.State {
+		case mail.Sending, mail.Expanding:
+			m.State, m.Reason = mail.Paused, reason
+			return nil
+		case mail.Paused:
+			return refuse("message %s is paused already", id)
+		}
+		return refuse("message %s is %s; only a message that is being expanded or sent can be paused", id, m.State)
+	})
+}
+
+// Resume sets a paused message going again, or begins the release of a held one:
+// its recipients are asked for once more (see Expanding) and then it is sent.
+func (s *Spool) Resume(ctx context.Context, id mail.ID) error {
+	return s.change(ctx, id, func(m *mail.Message) error {
+		switch {
+		case m.State == mail.Held && !m.Releasing:
+			m.Releasing, m.Checkpoint, m.Reason = true, nil, "being released: the directory is asked again who is subscribed"
+		case m.State == mail.Held:
+			return refuse("message %s is being released already", id)
+		case m.State == mail.Paused && m.Expanded:
+			m.State, m.Reason = mail.Sending, ""
+		case m.State == mail.Paused:
+			m.State, m.Reason = mail.Expanding, ""
+		default:
+			return refuse("message %s is %s; only a held or paused message can be resumed", id, m.State)
+		}
+		return nil
+	})
+}
+
+// Cancel ends a message: its copies that are not settled become cancelled. Those
+// that are being sent at this moment end as they end.
+func (s *Spool) Cancel(ctx context.Context, id mail.ID, reason string) error {
+	err := s.change(ctx, id, func(m *mail.Message) error {
+		switch m.State {
+		case mail.Done, mail.Cancelled, mail.Failed:
+			return refuse("message %s is %s; there is nothing left to cancel", id, m.State)
+		}
+		m.State, m.Reason, m.Expanded, m.Releasing = mail.Cancelled, reason, true, false
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.cancelCopies(ctx, id)
+}
+
+// cancelCopies settles what waits of a cancelled message.
+func (s *Spool) cancelCopies(ctx context.Context, id mail.ID) error {
+	_, err := s.sweep(ctx, id, func(t *txn, c *mail.Copy) (bool, error) {
+		if c.State.Settled() || c.State == mail.InFlight {
+			return false, nil
+		}
+		now := time.Now()
+		return true, t.move(c, c.State, mail.CopyCancelled, now, now)
+	})
+	return err
+}
+
+// finishCancelled goes on where a crash cut a Cancel short.
+func (s *Spool) finishCancelled() error {
+	s.mu.RLock()
+	var ids []mail.ID
+	for id, e := range s.live {
+		if e.msg.State == mail.Cancelled {
+			ids = append(ids, id)
+		}
+	}
+	s.mu.RUnlock()
+	for _, id := range ids {
+		if err := s.cancelCopies(context.Background(), id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Retry queues again those who missed the message: its failed copies and those
+// whose result stays unknown; or only the copy for the address to, which may
+// also be cancelled, suppressed or skipped. It returns how many.
+func (s *Spool) Retry(ctx context.Context, id mail.ID, to mail.Address) (int, error) {
+	var only uint32
+	if to != "" {
+		c, err := s.CopyTo(id, to)
+		if err != nil {
+			return 0, err
+		}
+		if c.State == mail.Sent {
+			return 0, refuse("the copy for %s was sent already; a second one would be a double", to)
+		}
+		if !c.State.Settled() && c.State != mail.Unknown {
+			return 0, refuse("the copy for %s is %s and needs no retry", to, c.State)
+		}
+		only = c.Seq
+	}
+	n, err := s.sweep(ctx, id, func(t *txn, c *mail.Copy) (bool, error) {
+		missed := c.State == mail.CopyFailed || c.State == mail.Unknown && c.Due.IsZero()
+		if only != 0 {
+			missed = c.Seq == only && c.State != mail.Sent && c.State != mail.InFlight
+		}
+		if !missed {
+			return false, nil
+		}
+		now := time.Now()
+		c.Attempts = 0 // the schedule begins anew
+		return true, t.move(c, c.State, mail.Queued, now, now)
+	})
+	if err != nil || n == 0 {
+		return n, err
+	}
+	return n, s.reopen(ctx, id)
+}
+
+// reopen makes a finished message active again after a retry.
+func (s *Spool) reopen(ctx context.Context, id mail.ID) error {
+	return s.update(ctx, func(t *txn) error {
+		m, e, err := t.edit(id)
+		if err != nil {
+			return err
+		}
+		if m.State == mail.Done || m.State == mail.Cancelled || m.State == mail.Failed {
+			if err := t.finished.Delete(finishedKey(m)); err != nil {
+				return err
+			}
+			m.State, m.Reason, m.DoneAt = mail.Sending, "", time.Time{}
+			e.was = false
+		}
+		return nil
+	})
+}
+
+// sweep calls fn for every copy of a message, a chunk of copies a transaction,
+// and counts those that fn changed. It may be repeated after a crash.
+func (s *Spool) sweep(ctx context.Context, id mail.ID, fn func(*txn, *mail.Copy) (bool, error)) (int, error) {
+	total, after, more := 0, uint32(0), true
+	for more {
+		var n int
+		var last uint32
+		err := s.update(ctx, func(t *txn) error {
+			n, last, more = 0, after, false
+			if _, err := t.entry(id); err != nil {
+				return err
+			}
+			page, err := t.page(id, after)
+			if err != nil {
+				return err
+			}
+			for i := range page {
+				changed, err := fn(t, &page[i])
+				if err != nil {
+					return err
+				}
+				if changed {
+					n++
+				}
+				last = page[i].Seq
+			}
+			more = len(page) == chunk
+			return nil
+		})
+		if err != nil {
+			return total, err
+		}
+		total, after = total+n, last
+	}
+	return total, nil
+}
+
+func (t *txn) page(id mail.ID, after uint32) ([]mail.Copy, error) {
+	key := id.Bytes()
+	var page []mail.Copy
+	c := t.copies.Cursor()
+	for k, v := c.Seek(copyKey(id, after+1)); len(page) < chunk && bytes.HasPrefix(k, key[:]); k, v = c.Next() {
+		cp, err := t.shown(k, v)
+		if err != nil {
+			return nil, err
+		}
+		page = append(page, cp)
+	}
+	return page, nil
+}
+
+// shown decodes a row as people see it: with a begun attempt it is InFlight.
+func (t *txn) shown(k, v []byte) (mail.Copy, error) {
+	if v == nil {
+		return mail.Copy{}, ErrNotFound
+	}
+	id, seq := splitKey(k)
+	c, err := decodeCopy(id, seq, v)
+	if claim := t.claims.Get(k); claim != nil {
+		c.State, c.Due = mail.InFlight, time.Time{}
+		c.At = time.UnixMilli(int64(binary.BigEndian.Uint64(claim[4:])))
+	}
+	return c, err
+}
+
+// stored reads a message from the transaction itself, not from what is live.
+func (t *txn) stored(id mail.ID) (*change, error) {
+	key := id.Bytes()
+	b := t.messages.Get(key[:])
+	if b == nil {
+		return nil, ErrNotFound
+	}
+	m := new(mail.Message)
+	if err := json.Unmarshal(b, m); err != nil {
+		return nil, fmt.Errorf("the row of message %s is damaged: %w", id, err)
+	}
+	return &change{msg: m, counts: decodeCounts(t.counts.Get(key[:])), was: t.active.Get(key[:]) != nil}, nil
+}
+
+// view runs fn in a read transaction.
+func (s *Spool) view(fn func(*txn) error) error {
+	tx, err := s.db.Begin(false)
+	if err != nil {
+		return ErrClosed
+	}
+	defer func() { _ = tx.Rollback() }()
+	return fn(newTxn(s, tx))
+}
+
+func sortMessages(ms []mail.Message) {
+	slices.SortFunc(ms, func(a, b mail.Message) int { return cmp.Compare(a.ID, b.ID) })
+}
