@@ -15,11 +15,30 @@ var ErrNotFound = errors.New("no such user")
 type User struct {
 	Email      mail.Address // the key, as it is written in the directory
 	Subscribed bool         // SubscriptionStatus, read closed: unknown is false
-	OptOut     []string     // list ids the person has left, sorted
+	OptOut     []string     // list ids the person has left, sorted; [AllLists] is every list
 	// Attributes holds everything else that is stored (Name, Gender, CreateTime,
 	// any other column): string, bool, json.Number, nil, or what JSON makes of
 	// sets, lists and maps. SubscriptionStatus, Email and OptOut are not in it.
 	Attributes map[string]any
+	// KeepStatus is for Put alone and never set by a read: Subscribed is not
+	// written. An existing user keeps theirs, a new one is not subscribed.
+	KeepStatus bool
+}
+
+// AllLists stands for every list, in User.OptOut and in the [Index].
+const AllLists = "*"
+
+// Receives says whether the user is subscribed and has not left the list.
+func (u *User) Receives(list string) bool {
+	if !u.Subscribed {
+		return false
+	}
+	for _, id := range u.OptOut {
+		if id == list || id == AllLists {
+			return false
+		}
+	}
+	return true
 }
 
 // Value is an attribute as text for a placeholder; a missing one is "".
@@ -48,10 +67,16 @@ type Page struct {
 	Next  Checkpoint // nil: this was the last page
 }
 
-// Store is where users are. Both drivers, embedded and dynamodb, behave alike.
-// Errors are Temporary (mail.ClassOf) unless they say otherwise.
+// Store is where users are. Both drivers, embedded and dynamodb, behave alike:
+// the tests of package directorytest are what they promise. A Store is used from
+// many goroutines at once.
+//
+// Errors are Temporary (mail.ClassOf) unless they say otherwise: a Permanent one
+// will not pass by waiting (a user that cannot be stored, a checkpoint of another
+// driver); every other class, Throttled and AccountWide among them, may pass
+// once the directory is back or an operator has mended the configuration.
 type Store interface {
-	// Scan reads the page after from. The same checkpoint gives the same or a
+	// Scan reads the page after from: about 1000 users or 1 MB, per segment. The same checkpoint gives the same or a
 	// later state of the same stretch of users; a whole scan meets every user
 	// that was there throughout, at least once.
 	Scan(ctx context.Context, from Checkpoint) (Page, error)
@@ -59,11 +84,15 @@ type Store interface {
 	Get(ctx context.Context, key mail.Address) (User, error)
 	// GetMany finds those of keys that exist, in any order.
 	GetMany(ctx context.Context, keys []mail.Address) ([]User, error)
-	// Put stores users as they are, replacing those with the same key but never
-	// taking back an OptOut: the stored set is the union. Idempotent.
+	// Put creates users, or changes those with the same key: the attributes that
+	// are named are replaced (a nil one is removed), others stay. It never takes
+	// back an opt-out: the stored OptOut is the union, and while [AllLists] is in
+	// it SubscriptionStatus does not become true. Of the same key twice the later
+	// wins. Idempotent; after an error some users may have been stored. A user
+	// that fails [Check] is a Permanent error and nothing is stored.
 	Put(ctx context.Context, users []User) error
-	// Update changes attributes of an existing user (nil value: remove);
-	// ErrNotFound when there is none, never a new user.
+	// Update changes an existing user; ErrNotFound when there is none, never a
+	// new user. Idempotent.
 	Update(ctx context.Context, key mail.Address, change Change) error
 	Close() error
 }
@@ -71,7 +100,7 @@ type Store interface {
 // Change is what Update does to a user. Nil fields stay as they are.
 type Change struct {
 	Subscribed *bool
-	OptOut     []string // list ids to add
-	OptIn      []string // list ids to remove
-	Attributes map[string]any
+	OptOut     []string       // list ids to add; one that is in OptIn too is added
+	OptIn      []string       // list ids to remove
+	Attributes map[string]any // nil value: remove
 }

@@ -1,0 +1,229 @@
+package dynamodb
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/smithy-go"
+	"golang.org/x/sync/errgroup"
+
+	"postern/directory"
+	"postern/mail"
+)
+
+// Put reads the users and writes those that differ, 32 at a time. Throttles are
+// waited out for about 15 s each before the call fails.
+func (s *Store) Put(ctx context.Context, users []directory.User) error {
+	for i := range users {
+		if err := directory.Check(&users[i]); err != nil {
+			return err
+		}
+	}
+	for chunk := range slices.Chunk(directory.Fold(users), 10*batchKeys) {
+		if err := s.putChunk(ctx, chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) putChunk(ctx context.Context, users []directory.User) error {
+	keys := make([]mail.Address, len(users))
+	for i := range users {
+		keys[i] = users[i].Email
+	}
+	var found []directory.User
+	err := s.patiently(ctx, func() (err error) {
+		found, err = s.GetMany(ctx, keys)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	stored := make(map[mail.Address]*directory.User, len(found))
+	for i := range found {
+		stored[found[i].Email] = &found[i]
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(writers)
+	for i := range users {
+		u := &users[i]
+		if old := stored[u.Email]; old != nil && holds(old, u) {
+			continue
+		}
+		g.Go(func() error { return s.putOne(gctx, u) })
+	}
+	if err := g.Wait(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return err
+	}
+	return nil
+}
+
+// holds says whether the stored user is already what Put would make of it.
+func holds(old, u *directory.User) bool {
+	if !u.KeepStatus && old.Subscribed != u.Subscribed {
+		return false
+	}
+	for _, id := range u.OptOut {
+		if !slices.Contains(old.OptOut, id) {
+			return false
+		}
+	}
+	for name, v := range u.Attributes {
+		have, there := old.Attributes[name]
+		if v == nil && there || v != nil && !reflect.DeepEqual(have, v) {
+			return false
+		}
+	}
+	return true
+}
+
+// putOne writes one user. True is only written where nobody has left all lists:
+// that is a condition of the write, because the person may leave at any moment.
+func (s *Store) putOne(ctx context.Context, u *directory.User) error {
+	write := func(status *bool) error {
+		e := newExpression()
+		if err := e.attributes(u.Attributes); err != nil {
+			return err
+		}
+		if status != nil {
+			e.status(*status)
+		}
+		if status != nil && *status {
+			e.condition = "NOT contains(#optout, :all)"
+			e.names["#optout"] = optOutName
+			e.values[":all"] = &types.AttributeValueMemberS{Value: directory.AllLists}
+		}
+		e.leave(u.OptOut)
+		return s.send(ctx, u.Email, e)
+	}
+	status := &u.Subscribed
+	if u.KeepStatus {
+		status = nil
+	} else if slices.Contains(u.OptOut, directory.AllLists) {
+		status = new(bool)
+	}
+	return s.patiently(ctx, func() error {
+		err := write(status)
+		var refused *types.ConditionalCheckFailedException
+		if errors.As(err, &refused) {
+			status = new(bool)
+			return write(status)
+		}
+		return err
+	})
+}
+
+// patiently does f again while DynamoDB throttles it, ever more slowly.
+func (s *Store) patiently(ctx context.Context, f func() error) error {
+	for round := 1; ; round++ {
+		err := f()
+		if err == nil || mail.ClassOf(err) != mail.Throttled || round > maxRounds {
+			return err
+		}
+		s.log.Debug("waiting for DynamoDB to throttle less", "table", *s.table, "round", round)
+		if err := pause(ctx, backoff(round)); err != nil {
+			return err
+		}
+	}
+}
+
+// Update changes an existing user in one conditional write; in two when lists
+// are left and rejoined at once, which one expression cannot say.
+func (s *Store) Update(ctx context.Context, key mail.Address, c directory.Change) error {
+	if !directory.ValidKey(key) {
+		return directory.ErrNotFound
+	}
+	if err := directory.CheckChange(key, &c); err != nil {
+		return err
+	}
+	if len(c.OptIn) > 0 && len(c.OptOut) > 0 {
+		if err := s.Update(ctx, key, directory.Change{OptIn: c.OptIn}); err != nil {
+			return err
+		}
+		c.OptIn = nil
+	}
+	e := newExpression()
+	e.condition = "attribute_exists(#key)"
+	e.names["#key"] = keyName
+	if err := e.attributes(c.Attributes); err != nil {
+		return err
+	}
+	if c.Subscribed != nil {
+		e.status(*c.Subscribed)
+	}
+	e.rejoin(c.OptIn)
+	e.leave(c.OptOut)
+	err := s.send(ctx, key, e)
+	var refused *types.ConditionalCheckFailedException
+	if errors.As(err, &refused) {
+		return directory.ErrNotFound
+	}
+	return err
+}
+
+// send is one UpdateItem. Where OptOut has an odd type, a set can neither be
+// added to it nor taken away: it is made a set first.
+func (s *Store) send(ctx context.Context, key mail.Address, e *expression) error {
+	err := s.updateItem(ctx, key, e)
+	var api smithy.APIError
+	if e.touchesOptOut() && errors.As(err, &api) && api.ErrorCode() == "ValidationException" {
+		mended, mendErr := s.mendOptOut(ctx, key)
+		if mendErr != nil {
+			return mendErr
+		}
+		if mended {
+			return s.updateItem(ctx, key, e)
+		}
+	}
+	return err
+}
+
+func (s *Store) updateItem(ctx context.Context, key mail.Address, e *expression) error {
+	_, err := s.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{TableName: s.table, Key: itemKey(key),
+		UpdateExpression: e.text(), ConditionExpression: e.conditionText(),
+		ExpressionAttributeNames: e.namesOrNil(), ExpressionAttributeValues: e.valuesOrNil()})
+	var refused *types.ConditionalCheckFailedException
+	if err == nil || errors.As(err, &refused) {
+		return err
+	}
+	return s.explain(ctx, "UpdateItem", err)
+}
+
+// mendOptOut makes a set of an OptOut that is none, if it is still what was read.
+func (s *Store) mendOptOut(ctx context.Context, key mail.Address) (bool, error) {
+	it, err := s.getItem(ctx, key)
+	if errors.Is(err, directory.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	odd, there := it[optOutName]
+	if _, set := odd.(*types.AttributeValueMemberSS); set || !there {
+		return false, nil
+	}
+	e := newExpression()
+	e.names["#optout"], e.values[":odd"] = optOutName, odd
+	e.condition = "#optout = :odd"
+	if lists := slices.DeleteFunc(readLists(odd), func(id string) bool { return id == "" }); len(lists) > 0 {
+		e.values[":set"] = &types.AttributeValueMemberSS{Value: lists}
+		e.sets = append(e.sets, "#optout = :set")
+	} else {
+		e.removes = append(e.removes, "#optout")
+	}
+	err = s.updateItem(ctx, key, e)
+	var moved *types.ConditionalCheckFailedException
+	if err != nil && !errors.As(err, &moved) {
+		return false, err
+	}
+	s.log.Info("made a set of an OptOut of another type", "table", *s.table)
+	return true, nil
+}
