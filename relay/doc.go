@@ -1,2 +1,24 @@
 // Package relay takes copies out of the spool and hands them upstream.
+//
+// Every upstream account is a lane: a [Sender] with a bound on concurrent
+// attempts, a rate, and a gate that pauses it. One goroutine a lane claims due
+// copies for its free slots; its workers make the attempts. The life of one:
+//
+//  1. the claim is on disk (spool.Claim),
+//  2. the local index is asked whether the address may still get mail,
+//  3. the copy is rendered and signed,
+//  4. the Sender hands it upstream,
+//  5. decide turns the answer into a verdict,
+//  6. the verdict is on disk (spool.Settle), and the slot is free again.
+//
+// The verdict follows from the error's class alone. What is wrong with the copy
+// spends one of its attempts and is retried by its [Schedule], and then the copy
+// has failed, in upstream's words. What is wrong with the lane (it cannot be
+// reached, it is too fast, its quota or its account is gone) slows or pauses the
+// lane, spends nothing, and a single copy probes until the lane works again.
+// What would befall every copy of a message pauses the message. What nobody
+// knows is uncertain and follows the [Unknowns] policy.
+//
+// The relay never sends before the attempt is on disk, never has more attempts
+// under way than the lane's concurrency, and never counts a failure as sent.
 package relay

@@ -1,0 +1,177 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"postern/mail"
+	"postern/spool"
+)
+
+var (
+	at    = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+	lists = Schedule{Interval: time.Second, Backoff: 2, Retries: 3}
+	plain = Schedule{Interval: time.Minute, Backoff: 2, MaxInterval: time.Hour, MaxAge: 48 * time.Hour}
+)
+
+func claimed(state mail.State, attempts int) spool.Claim {
+	return spool.Claim{
+		Message: &mail.Message{ID: "01ARZ3NDEKTSV4RRFFQ69G5FAV", AcceptedAt: at.Add(-time.Minute)},
+		Copy:    mail.Copy{State: state, Attempts: attempts, Claims: attempts + 1},
+	}
+}
+
+func TestDecide(t *testing.T) {
+	wait := Unknowns{Resend: true, Wait: 5 * time.Minute}
+	hold := Unknowns{Wait: 5 * time.Minute}
+	e := func(c mail.Class) error {
+		return &mail.Error{Class: c, Code: 454, Enhanced: "4.7.0", Public: "words", RetryAfter: 0}
+	}
+	for _, c := range []struct {
+		name     string
+		copy     spool.Claim
+		err      error
+		schedule Schedule
+		unknowns Unknowns
+		idem     bool
+		want     spool.Result
+		lane     mail.Class
+		pause    bool
+	}{
+		{name: "accepted", copy: claimed(mail.Queued, 0), want: spool.Result{State: mail.Sent, Spent: true, UpstreamID: "id"}},
+		{name: "first temporary failure waits 1 s", copy: claimed(mail.Queued, 0), err: e(mail.Temporary), schedule: lists,
+			want: spool.Result{State: mail.Deferred, Due: at.Add(time.Second), Spent: true, Error: "454 4.7.0 words"}},
+		{name: "second 2 s", copy: claimed(mail.Deferred, 1), err: e(mail.Temporary), schedule: lists,
+			want: spool.Result{State: mail.Deferred, Due: at.Add(2 * time.Second), Spent: true, Error: "454 4.7.0 words"}},
+		{name: "third 4 s", copy: claimed(mail.Deferred, 2), err: e(mail.Temporary), schedule: lists,
+			want: spool.Result{State: mail.Deferred, Due: at.Add(4 * time.Second), Spent: true, Error: "454 4.7.0 words"}},
+		{name: "the fourth fails", copy: claimed(mail.Deferred, 3), err: e(mail.Temporary), schedule: lists,
+			want: spool.Result{State: mail.CopyFailed, Spent: true, Error: "454 4.7.0 words"}},
+		{name: "what nobody classified is temporary", copy: claimed(mail.Queued, 0), err: errors.New("odd"), schedule: lists,
+			want: spool.Result{State: mail.Deferred, Due: at.Add(time.Second), Spent: true, Error: "odd"}},
+		{name: "a wrapped class counts", copy: claimed(mail.Queued, 0), err: fmt.Errorf("w: %w", e(mail.Permanent)), schedule: lists,
+			want: spool.Result{State: mail.CopyFailed, Spent: true, Error: "454 4.7.0 words"}},
+		{name: "upstream's longer wish is heeded", copy: claimed(mail.Queued, 0), schedule: lists,
+			err:  &mail.Error{Public: "later", RetryAfter: time.Minute},
+			want: spool.Result{State: mail.Deferred, Due: at.Add(time.Minute), Spent: true, Error: "later"}},
+		{name: "ordinary mail waits longer", copy: claimed(mail.Deferred, 2), err: e(mail.Temporary), schedule: plain,
+			want: spool.Result{State: mail.Deferred, Due: at.Add(4 * time.Minute), Spent: true, Error: "454 4.7.0 words"}},
+		{name: "ordinary mail never longer than max_interval", copy: claimed(mail.Deferred, 20), err: e(mail.Temporary), schedule: plain,
+			want: spool.Result{State: mail.Deferred, Due: at.Add(time.Hour), Spent: true, Error: "454 4.7.0 words"}},
+		{name: "ordinary mail ends with its age", copy: claimed(mail.Deferred, 1), err: e(mail.Temporary),
+			schedule: Schedule{Interval: time.Second, Backoff: 2, MaxAge: time.Minute},
+			want:     spool.Result{State: mail.CopyFailed, Spent: true, Error: "454 4.7.0 words"}},
+		{name: "uncertain waits for an event", copy: claimed(mail.Queued, 0), err: e(mail.Uncertain), schedule: lists, unknowns: wait,
+			want: spool.Result{State: mail.Unknown, Due: at.Add(5 * time.Minute), Spent: true, Error: "454 4.7.0 words"}},
+		{name: "uncertain and held waits for a hand", copy: claimed(mail.Queued, 0), err: e(mail.Uncertain), schedule: lists, unknowns: hold,
+			want: spool.Result{State: mail.Unknown, Spent: true, Error: "454 4.7.0 words"}},
+		{name: "uncertain where a repetition does no harm", copy: claimed(mail.Queued, 0), err: e(mail.Uncertain), schedule: lists, unknowns: hold, idem: true,
+			want: spool.Result{State: mail.Unknown, Due: at.Add(time.Second), Spent: true, Error: "454 4.7.0 words"}},
+		{name: "a throttle spends nothing", copy: claimed(mail.Queued, 0), err: e(mail.Throttled), schedule: lists, lane: mail.Throttled,
+			want: spool.Result{State: mail.Queued, Due: at, Error: "454 4.7.0 words"}},
+		{name: "nor does a quota", copy: claimed(mail.Deferred, 3), err: e(mail.QuotaSpent), schedule: lists, lane: mail.QuotaSpent,
+			want: spool.Result{State: mail.Deferred, Due: at, Error: "454 4.7.0 words"}},
+		{name: "nor an unreachable upstream", copy: claimed(mail.Deferred, 3), err: e(mail.Unreachable), schedule: lists, lane: mail.Unreachable,
+			want: spool.Result{State: mail.Deferred, Due: at, Error: "454 4.7.0 words"}},
+		{name: "an uncertain copy stays so when the lane fails", copy: claimed(mail.Unknown, 1), err: e(mail.Unreachable), schedule: lists, lane: mail.Unreachable,
+			want: spool.Result{State: mail.Unknown, Due: at, Error: "454 4.7.0 words"}},
+		{name: "nor a refused account", copy: claimed(mail.Queued, 0), err: e(mail.AccountWide), schedule: lists, lane: mail.AccountWide,
+			want: spool.Result{State: mail.Queued, Due: at, Error: "454 4.7.0 words"}},
+		{name: "what concerns the message pauses it", copy: claimed(mail.Queued, 0), err: e(mail.MessageWide), schedule: lists, pause: true,
+			want: spool.Result{State: mail.Queued, Due: at, Error: "454 4.7.0 words"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.want.At = at
+			a := attempt{claim: c.copy, err: c.err, now: at, idempotent: c.idem, receipt: Receipt{ID: "id"}}
+			got := decide(a, c.schedule, c.unknowns)
+			if got.Result != c.want || got.Lane != c.lane || (got.PauseMessage != "") != c.pause {
+				t.Errorf("\n got %+v\nwant %+v lane %v pause %v", got, c.want, c.lane, c.pause)
+			}
+		})
+	}
+}
+
+func TestJitterAddsAtMostATenth(t *testing.T) {
+	if d := lists.wait(1, 1); d != 2200*time.Millisecond {
+		t.Errorf("2 s with all the jitter is %v, want 2.2 s", d)
+	}
+}
+
+func TestGatePausesProbesAndResumes(t *testing.T) {
+	g := newGate(0)
+	if n, _ := g.allow(10, at); n != 10 {
+		t.Fatalf("an open gate allows %d of 10", n)
+	}
+	g.begin(10, at)
+	for i := range 10 {
+		if changed := g.end(mail.Unreachable, false, "refused", 0, at); changed != (i == 0) {
+			t.Fatalf("end %d: changed %v", i, changed)
+		}
+	}
+	if n, next := g.allow(10, at); n != 0 || !next.Equal(at.Add(time.Second)) {
+		t.Fatalf("paused: allows %d, next %v", n, next)
+	}
+	now := at
+	for _, wait := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+		now = now.Add(wait * time.Second)
+		if n, _ := g.allow(10, now.Add(-time.Millisecond)); n != 0 {
+			t.Fatalf("%v too early", wait)
+		}
+		n, _ := g.allow(10, now)
+		if n != 1 {
+			t.Fatalf("the probe after %d s: allows %d, want 1", wait, n)
+		}
+		g.begin(1, now)
+		if n, _ := g.allow(10, now); n != 0 {
+			t.Fatal("a second probe while the first is under way")
+		}
+		g.end(mail.Unreachable, false, "refused", 0, now)
+	}
+	now = now.Add(time.Minute)
+	g.begin(1, now)
+	if !g.end(mail.Temporary, true, "", 0, now) {
+		t.Fatal("a success does not open the gate")
+	}
+	if n, _ := g.allow(10, now); n != 10 {
+		t.Fatalf("open again: allows %d", n)
+	}
+}
+
+func TestGateKeepsTheRateWithoutBursts(t *testing.T) {
+	g := newGate(100)
+	sent := 0
+	for now := at.Add(time.Hour); now.Before(at.Add(time.Hour + 10*time.Second)); now = now.Add(time.Millisecond) {
+		if n, _ := g.allow(50, now); n > 0 {
+			if n > 11 {
+				t.Fatalf("a burst of %d", n)
+			}
+			g.begin(n, now)
+			sent += n
+			for range n {
+				g.end(mail.Temporary, true, "", 0, now)
+			}
+		}
+	}
+	if sent < 990 || sent > 1012 {
+		t.Fatalf("%d copies in 10 s at 100 a second", sent)
+	}
+}
+
+func TestGateSlowsDownAndRecovers(t *testing.T) {
+	g := newGate(90)
+	now := at
+	g.begin(1, now)
+	g.end(mail.Throttled, false, "", 0, now)
+	if g.rate != 60 {
+		t.Fatalf("after one throttle the rate is %v, want 60", g.rate)
+	}
+	for range 20 {
+		now = now.Add(time.Second)
+		g.allow(1, now)
+	}
+	if g.rate != 90 {
+		t.Fatalf("after 20 quiet seconds the rate is %v, want 90 again", g.rate)
+	}
+}
