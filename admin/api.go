@@ -1,0 +1,209 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"postern/directory"
+	"postern/mail"
+	"postern/spool"
+)
+
+// API is the JSON API. Its fields are set before Handler is called; a nil func
+// answers 409 and says what is missing.
+type API struct {
+	Spool *spool.Spool
+	Users directory.Store
+	// Render gives a copy as it would be sent now, unsigned.
+	Render func(m *mail.Message, c *mail.Copy) (mail.Content, error)
+	// Import reads users from CSV and calls progress now and then, from one
+	// goroutine; Export writes them as CSV.
+	Import func(ctx context.Context, csv io.Reader, progress func(Progress)) (Imported, error)
+	Export func(ctx context.Context, w io.Writer) error
+	// Compact makes spool.db small again; nil while the spool is open for work.
+	Compact func(ctx context.Context) (before, after int64, err error)
+	// Lanes tells how the lanes stand; nil where no gateway runs.
+	Lanes func() []Lane
+	// LoginLink makes a one-time link into the pages ([Pages.LoginLink]).
+	LoginLink func() (string, error)
+	Log       *slog.Logger
+}
+
+// Progress is how far an import has come, in rows of the file.
+type Progress struct {
+	Rows   int `json:"rows"`
+	Stored int `json:"stored"`
+	Bad    int `json:"bad"`
+}
+
+// Imported is what came of an import.
+type Imported struct {
+	Progress
+	Errors []RowError // of the bad rows, possibly only the first of them
+}
+
+// RowError says what is wrong with a row; the header is row 1.
+type RowError struct {
+	Row   int    `json:"row"`
+	Error string `json:"error"`
+}
+
+// Lane is how one way out stands.
+type Lane struct {
+	Name        string    `json:"name"`
+	Driver      string    `json:"driver"`
+	Paused      bool      `json:"paused"`
+	Reason      string    `json:"reason"` // why it is paused or slow, in words
+	Until       time.Time `json:"until,omitzero"`
+	Rate        float64   `json:"rate"` // copies a second; 0: no limit
+	Concurrency int       `json:"concurrency"`
+	InFlight    int       `json:"in_flight"`
+}
+
+// maxJSON bounds the JSON that a caller sends, in octets.
+const maxJSON = 1 << 20
+
+// Handler serves the paths below /api/. It asks for no login: it is for the
+// Unix socket ([ListenControl]) and, behind a login, for [Pages].
+func (a *API) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET /api/queue":                a.listQueue,
+		"GET /api/queue/{id}":           a.showMessage,
+		"GET /api/queue/{id}/eml":       a.showCopy,
+		"POST /api/queue/{id}/{action}": a.actOn,
+		"GET /api/users":                a.listUsers,
+		"GET /api/users/{email}":        a.showUser,
+		"PATCH /api/users/{email}":      a.changeUser,
+		"POST /api/users/import":        a.importUsers,
+		"GET /api/users/export":         a.exportUsers,
+		"POST /api/spool/check":         a.checkSpool,
+		"POST /api/spool/compact":       a.compactSpool,
+		"GET /api/spool/backup":         a.backupSpool,
+		"GET /api/lanes":                a.listLanes,
+		"POST /api/login-link":          a.loginLink,
+		"/":                             nowhere,
+	} {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "no-store")
+			w.Header().Set("X-Content-Type-Options", "nosniff")
+			if err := h(w, r); err != nil {
+				fail(w, r, a.Log, err)
+			}
+		})
+	}
+	return mux
+}
+
+func nowhere(_ http.ResponseWriter, r *http.Request) error {
+	return &notHere{"there is no " + r.Method + " " + r.URL.Path + " in the API"}
+}
+
+// readJSON reads exactly one JSON value, strictly; an empty body leaves v as it
+// is when that is allowed.
+func readJSON(w http.ResponseWriter, r *http.Request, v any, mayBeEmpty bool) error {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxJSON))
+	d.DisallowUnknownFields()
+	d.UseNumber()
+	err := d.Decode(v)
+	var large *http.MaxBytesError
+	switch {
+	case errors.Is(err, io.EOF) && mayBeEmpty:
+		return nil
+	case errors.As(err, &large):
+		return err
+	case err != nil:
+		return bad("the body is not the JSON that belongs here: %s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return bad("the body holds more than one JSON value")
+	}
+	return nil
+}
+
+// number reads a query parameter that counts something; absent is 0.
+func number(q url.Values, name string, bits int) (uint64, error) {
+	s := q.Get(name)
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(s, 10, bits)
+	if err != nil {
+		return 0, bad("%s=%q is not a number that fits here", name, s)
+	}
+	return n, nil
+}
+
+// pathID reads {id}.
+func pathID(r *http.Request) (mail.ID, error) {
+	id, err := mail.ParseID(r.PathValue("id"))
+	if err != nil {
+		return "", bad("%v", err)
+	}
+	return id, nil
+}
+
+// actorKey is where a request's context names who asks.
+type actorKey struct{}
+
+// actor is who asks, for the reason that is kept with a message.
+func actor(ctx context.Context) string {
+	if name, ok := ctx.Value(actorKey{}).(string); ok {
+		return name
+	}
+	return "an administrator at the command line"
+}
+
+// stream writes JSON values one to a line and shows each at once.
+type stream struct {
+	enc  *json.Encoder
+	ctl  *http.ResponseController
+	gone error
+}
+
+func newStream(w http.ResponseWriter) *stream {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	return &stream{enc: json.NewEncoder(w), ctl: http.NewResponseController(w)}
+}
+
+// send writes one line and passes it on; after a failure it does nothing.
+func (s *stream) send(v any) error {
+	if err := s.write(v); err != nil {
+		return err
+	}
+	s.flush()
+	return nil
+}
+
+func (s *stream) write(v any) error {
+	if s.gone == nil {
+		s.gone = s.enc.Encode(v)
+	}
+	return s.gone
+}
+
+func (s *stream) flush() { _ = s.ctl.Flush() } // not every writer can
+
+// unhurried lifts the server's deadlines for what takes as long as it takes.
+func unhurried(w http.ResponseWriter) {
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(time.Time{}) // a writer without deadlines needs none
+	_ = c.SetWriteDeadline(time.Time{})
+}
+
+// broken ends an answer that has begun and cannot be finished, so that nobody
+// takes the half for the whole.
+func broken(r *http.Request, log *slog.Logger, err error) {
+	if r.Context().Err() == nil {
+		log.Error("an answer broke off", "path", r.URL.Path, "err", err)
+	}
+	panic(http.ErrAbortHandler)
+}

@@ -1,0 +1,2 @@
+// Package admin placeholder
+package admin

@@ -1,0 +1,78 @@
+package admin_test
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"postern/directory"
+	"postern/mail"
+)
+
+// users is a directory in memory, with pages of three and an empty one.
+type users struct {
+	mu  sync.Mutex
+	all map[mail.Address]directory.User
+}
+
+func newUsers() *users { return &users{all: map[mail.Address]directory.User{}} }
+
+func (s *users) put(u directory.User) { s.all[u.Email] = u }
+
+func (s *users) Scan(_ context.Context, from directory.Checkpoint) (directory.Page, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if from == nil {
+		return directory.Page{Next: directory.Checkpoint(" ")}, nil
+	}
+	var page directory.Page
+	for _, k := range slices.Sorted(maps.Keys(s.all)) {
+		switch {
+		case string(k) <= string(from):
+		case len(page.Users) == 3:
+			page.Next = directory.Checkpoint(page.Users[2].Email)
+			return page, nil
+		default:
+			page.Users = append(page.Users, s.all[k])
+		}
+	}
+	return page, nil
+}
+
+func (s *users) Get(_ context.Context, key mail.Address) (directory.User, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u, ok := s.all[key]; ok {
+		return u, nil
+	}
+	return directory.User{}, directory.ErrNotFound
+}
+
+func (s *users) GetMany(context.Context, []mail.Address) ([]directory.User, error) { return nil, nil }
+
+func (s *users) Put(context.Context, []directory.User) error { return nil }
+
+func (s *users) Update(_ context.Context, key mail.Address, c directory.Change) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u, ok := s.all[key]
+	if !ok {
+		return directory.ErrNotFound
+	}
+	if c.Subscribed != nil {
+		u.Subscribed = *c.Subscribed
+	}
+	u.Attributes = maps.Clone(u.Attributes)
+	for k, v := range c.Attributes {
+		if v == nil {
+			delete(u.Attributes, k)
+		} else {
+			u.Attributes[k] = v
+		}
+	}
+	s.all[key] = u
+	return nil
+}
+
+func (s *users) Close() error { return nil }
