@@ -3,6 +3,7 @@ package spool
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"postern/mail"
 )
@@ -203,8 +205,17 @@ type Accepted struct {
 	Message  mail.Message
 	Compiled []byte      // for the renderer, with the body; nil for none
 	Copies   []mail.Copy // those that are known at once (ordinary mail)
-	Repeat   string      // fingerprint of the submission, "" for none: see Repeated
+	// Repeat is the submission's fingerprint, "" for none: when a message with the
+	// same one was accepted after RepeatSince, Accept takes nothing and returns
+	// *Repeated.
+	Repeat      string
+	RepeatSince time.Time
 }
+
+// Repeated says that the submission is in the spool already.
+type Repeated struct{ ID mail.ID }
+
+func (r *Repeated) Error() string { return "the submission is in the spool already, as " + string(r.ID) }
 
 // Accept takes a submission into custody: when it returns nil, the body and all
 // messages with their copies are on disk, and a client may be told 250. On an
@@ -242,12 +253,22 @@ func (t *txn) accept(msgs []Accepted) error {
 		if _, err := t.addCopies(m.ID, msgs[i].Copies, m.AcceptedAt); err != nil {
 			return err
 		}
-		if r := msgs[i].Repeat; r != "" {
-			v := append(key[:], timeBytes(m.AcceptedAt)...)
-			if err := t.repeats.Put([]byte(r), v); err != nil {
-				return err
-			}
+		if err := t.remember(&msgs[i]); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// remember stores a submission's fingerprint, unless it is a repetition.
+func (t *txn) remember(a *Accepted) error {
+	if a.Repeat == "" {
+		return nil
+	}
+	v := t.repeats.Get([]byte(a.Repeat))
+	if len(v) == 24 && int64(binary.BigEndian.Uint64(v[16:])) >= a.RepeatSince.UnixMilli() {
+		return &Repeated{mail.IDFromBytes([16]byte(v[:16]))}
+	}
+	key := a.Message.ID.Bytes()
+	return t.repeats.Put([]byte(a.Repeat), append(key[:], timeBytes(a.Message.AcceptedAt)...))
 }

@@ -134,19 +134,6 @@ func (s *Spool) ByUpstream(id string) (mail.Copy, error) {
 	return c, err
 }
 
-// Repeated finds the message that an earlier submission with this fingerprint
-// became, if that was not before since.
-func (s *Spool) Repeated(fingerprint string, since time.Time) (id mail.ID, found bool, err error) {
-	err = s.view(func(t *txn) error {
-		v := t.repeats.Get([]byte(fingerprint))
-		if len(v) == 24 && int64(binary.BigEndian.Uint64(v[16:])) >= since.UnixMilli() {
-			id, found = mail.IDFromBytes([16]byte(v[:16])), true
-		}
-		return nil
-	})
-	return id, found, err
-}
-
 // OpenCopies is how many copies in all are not settled.
 func (s *Spool) OpenCopies() int {
 	s.mu.RLock()

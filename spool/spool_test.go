@@ -265,3 +265,32 @@ func TestASecondProcessIsRefused(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+func TestARepeatedSubmissionIsNotTakenTwice(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer closeChecked(t, s)
+	now := time.Now()
+	submit := func(at, since time.Time) (mail.ID, error) {
+		b, err := s.NewBody()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Discard()
+		m := mail.Message{ID: mail.NewID(at), State: mail.Sending, AcceptedAt: at}
+		return m.ID, s.Accept(t.Context(), b, []spool.Accepted{{Message: m, Repeat: "print", RepeatSince: since}})
+	}
+	first, err := submit(now, now.Add(-time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again *spool.Repeated
+	if _, err := submit(now, now.Add(-time.Minute)); !errors.As(err, &again) || again.ID != first {
+		t.Fatalf("the repetition: %v", err)
+	}
+	if _, err := submit(now.Add(time.Hour), now.Add(time.Minute)); err != nil {
+		t.Fatalf("much later: %v", err)
+	}
+	if list, _ := s.Messages("", 10); len(list) != 2 {
+		t.Fatalf("%d messages, want 2", len(list))
+	}
+}
