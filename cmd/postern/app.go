@@ -1,0 +1,304 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"postern/admin"
+	"postern/directory"
+	"postern/expand"
+	"postern/mail"
+	"postern/optout"
+	"postern/relay"
+	"postern/smtpd"
+	"postern/spool"
+)
+
+// App is a running gateway: every part, built from one configuration. Parts are
+// built in newApp, opened and started in Start, and ended in Stop, which loses
+// nothing however far Start has come.
+type App struct {
+	cfg *Config
+	log *slog.Logger
+
+	spool    *spool.Spool
+	store    directory.Store
+	index    *directory.Index
+	relay    *relay.Relay
+	runner   *expand.Runner
+	renderer *renderer
+	smtp     *smtpd.Server
+	cert     *smtpd.Certificate
+	pages    *admin.Pages
+
+	servers   []*http.Server
+	listeners []net.Listener // of servers, in the same order: opt-out, admin, control
+	stopLoops context.CancelFunc
+	loops     sync.WaitGroup
+	started   bool
+}
+
+// newApp opens what is on disk and builds every part. What it opened is closed
+// again when a part cannot be built.
+func newApp(cfg *Config, log *slog.Logger) (*App, error) {
+	a := &App{cfg: cfg, log: log}
+	if err := a.build(); err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	return a, nil
+}
+
+func (a *App) build() error {
+	if err := os.MkdirAll(a.cfg.DataDir, 0o700); err != nil {
+		return fmt.Errorf("data_dir: %w", err)
+	}
+	keys, err := a.cfg.signingKeys()
+	if err != nil {
+		return err
+	}
+	for _, w := range keys.Warnings() {
+		a.log.Warn(w)
+	}
+	keyring, err := optout.OpenKeyring(filepath.Join(a.cfg.DataDir, "keyring.json"))
+	if err != nil {
+		return err
+	}
+	if err := a.openData(); err != nil {
+		return err
+	}
+	fields, err := a.cfg.fields(a.index)
+	if err != nil {
+		return err
+	}
+	if err := a.cfg.checkFilters(fields); err != nil {
+		return err
+	}
+	lanes, err := a.cfg.lanes(a.log)
+	if err != nil {
+		return err
+	}
+	a.renderer = newRenderer(a.spool, keyring)
+	a.relay, err = relay.New(relay.Config{
+		Spool: a.spool, Lanes: lanes, Render: a.renderer.render, Sign: keys.Sign, Blocked: blocked(a.index),
+		Lists: a.cfg.listSchedule(), Ordinary: a.cfg.ordinarySchedule(), Unknowns: a.cfg.unknowns(), Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.runner = a.newRunner(fields)
+	if err := a.buildSMTP(newIntake(a.cfg, a.spool, a.index, fields, keys, keyring, a.log)); err != nil {
+		return err
+	}
+	return a.buildPages(keyring)
+}
+
+// openData opens the spool, the directory and the local index.
+func (a *App) openData() (err error) {
+	if a.spool, err = openSpool(a.cfg, a.log); err != nil {
+		return err
+	}
+	if a.index, err = openIndex(a.cfg); err != nil {
+		return err
+	}
+	a.store, err = openStore(a.cfg, a.log)
+	return err
+}
+
+func (a *App) newRunner(fields *expand.Fields) *expand.Runner {
+	return &expand.Runner{
+		Expander: &expand.Expander{
+			Store: a.store, Fields: fields, Queue: a.spool, Log: a.log,
+			Blocked: func(addr mail.Address, list string) (string, bool) {
+				b, yes := a.index.Blocked(addr, list)
+				return b.Reason, yes
+			},
+			OnLearn: func(name, typ string) { learn(a.index, a.log, name, typ) },
+		},
+		Pending: a.spool.Expanding,
+		Wake:    a.spool.ExpandWake(),
+	}
+}
+
+func (a *App) buildSMTP(in *intake) error {
+	c, err := a.cfg.smtp()
+	if err != nil {
+		return err
+	}
+	if f := a.cfg.SMTP.TLS; f.CertFile != "" {
+		if a.cert, err = smtpd.LoadCertificate(f.CertFile, f.KeyFile); err != nil {
+			return err
+		}
+		c.GetCertificate = a.cert.Get
+	}
+	c.Log, c.Intake, c.Public = a.log, in, in.public
+	a.smtp, err = smtpd.New(c)
+	return err
+}
+
+func (a *App) buildPages(keyring *optout.Keyring) error {
+	lists := map[string]optout.ListInfo{}
+	for _, l := range a.cfg.Lists {
+		lists[l.ID] = optout.ListInfo{Name: l.Name, Language: l.Language}
+	}
+	public := &optout.Handler{
+		Keyring:        keyring,
+		OptOut:         optOut(a.index),
+		Lists:          func(id string) (optout.ListInfo, bool) { l, ok := lists[id]; return l, ok },
+		TrustedProxies: a.cfg.OptOut.TrustedProxies,
+		Log:            a.log,
+	}
+	api := newAPI(a.cfg, a.spool, a.store, a.index, a.renderer.preview, a.log)
+	api.Lanes = a.laneStatus
+	pages, err := a.cfg.adminPages(api, a.log)
+	if err != nil {
+		return err
+	}
+	a.pages = pages
+	api.LoginLink = pages.LoginLink
+	a.servers = []*http.Server{
+		optout.NewServer(a.cfg.OptOut.Listen, public),
+		admin.NewServer(a.cfg.Admin.Listen, pages.Handler()),
+		admin.NewServer("", api.Handler()),
+	}
+	return nil
+}
+
+func (a *App) laneStatus() []admin.Lane {
+	var list []admin.Lane
+	for i, l := range a.relay.Lanes() {
+		list = append(list, admin.Lane{Name: l.Name, Driver: l.Driver, Paused: l.State == "paused", Reason: l.Reason,
+			Until: l.Until, Rate: l.Rate, Concurrency: a.cfg.Lanes[i].Concurrency, InFlight: l.InFlight})
+	}
+	return list
+}
+
+// Start opens every listener and begins to work. When it fails, Stop tidies up.
+func (a *App) Start(ctx context.Context) error {
+	if err := a.listen(); err != nil {
+		return err
+	}
+	loops, cancel := context.WithCancel(ctx)
+	a.stopLoops, a.started = cancel, true
+	a.relay.Start()
+	a.loop(func() { _ = a.runner.Run(loops) })
+	a.loop(func() { a.index.Run(loops, a.store, a.log) })
+	a.loop(func() { a.expire(loops) })
+	for i, s := range a.servers {
+		a.loop(func() {
+			if err := a.serve(s, a.listeners[i]); !errors.Is(err, http.ErrServerClosed) {
+				a.log.Error("a page server ended", "address", s.Addr, "error", err)
+			}
+		})
+	}
+	a.smtp.Start()
+	return nil
+}
+
+func (a *App) loop(f func()) { a.loops.Go(f) }
+
+func (a *App) serve(s *http.Server, l net.Listener) error {
+	if c := a.cfg.Admin; c.CertFile != "" && s.Addr == c.Listen {
+		return s.ServeTLS(l, c.CertFile, c.KeyFile)
+	}
+	return s.Serve(l)
+}
+
+// listen opens every listener; each problem names its key.
+func (a *App) listen() error {
+	var problems error
+	for _, l := range []struct{ key, address string }{{"optout.listen", a.cfg.OptOut.Listen}, {"admin.listen", a.cfg.Admin.Listen}} {
+		listener, err := net.Listen("tcp", l.address)
+		if err != nil {
+			problems = errors.Join(problems, fmt.Errorf("%s: %w", l.key, err))
+			continue
+		}
+		a.listeners = append(a.listeners, listener)
+	}
+	if err := a.smtp.Listen(); err != nil {
+		problems = errors.Join(problems, fmt.Errorf("smtp.listener: %w", err))
+	}
+	control, err := admin.ListenControl(a.cfg.ControlSocket())
+	if err != nil {
+		problems = errors.Join(problems, fmt.Errorf("data_dir: %w", err))
+	} else {
+		a.listeners = append(a.listeners, control)
+	}
+	return problems
+}
+
+// expire drops what retention has ended, every hour.
+func (a *App) expire(ctx context.Context) {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		n, err := a.spool.Expire(ctx, time.Now().Add(-a.cfg.Relay.Retention))
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			a.log.Error("old messages could not be dropped", "error", err)
+		case n > 0:
+			a.log.Info("dropped messages at the end of their retention", "messages", n)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Stop ends the gateway in order: what comes in, what is made of it, what goes
+// out, what is shown, and the files last. ctx bounds the whole; what it cuts off
+// is not lost.
+func (a *App) Stop(ctx context.Context) error {
+	var errs []error
+	errs = append(errs, a.smtp.Shutdown(ctx)) // listeners close, idle sessions get 421, busy ones finish
+	if a.started {
+		errs = append(errs, a.relay.Stop(ctx)) // claims stop, sends finish
+		a.stopLoops()                          // expansion stops between two pages
+	}
+	for _, s := range a.servers {
+		errs = append(errs, s.Shutdown(ctx))
+	}
+	for _, l := range a.listeners {
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	a.loops.Wait()
+	return errors.Join(append(errs, a.close())...)
+}
+
+// close closes what is on disk, the spool last.
+func (a *App) close() error {
+	var err error
+	if a.store != nil {
+		err = errors.Join(err, a.store.Close())
+	}
+	if a.index != nil {
+		err = errors.Join(err, a.index.Close())
+	}
+	if a.spool != nil {
+		err = errors.Join(err, a.spool.Close())
+	}
+	return err
+}
+
+// Reload reads the certificate again. Other changes of the configuration want a
+// restart, and Reload says so in the log.
+func (a *App) Reload() error {
+	a.log.Info("certificates are read again; other changes of the configuration need a restart")
+	if a.cert == nil {
+		return nil
+	}
+	return a.cert.Reload()
+}

@@ -1,0 +1,272 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"postern/mail"
+)
+
+type queueCmd struct {
+	List   queueListCmd   `cmd:"" help:"List the messages, newest first."`
+	Show   queueShowCmd   `cmd:"" help:"Show a message and its copies, or one copy as it goes out."`
+	Pause  queuePauseCmd  `cmd:"" help:"Stop sending a message."`
+	Resume queueResumeCmd `cmd:"" help:"Go on with a paused message."`
+	Cancel queueCancelCmd `cmd:"" help:"End a message: what has not been sent never will be."`
+	Retry  queueRetryCmd  `cmd:"" help:"Queue the failed and uncertain copies of a message again."`
+}
+
+func (queueCmd) Help() string {
+	return `Works while the gateway runs and while it does not.
+
+Examples:
+
+  postern queue list
+  postern queue show 01JD3QX7M0V8T4B1W8Y9ZK2N5R
+  postern queue show 01JD3QX7M0V8T4B1W8Y9ZK2N5R --eml min@example.net > copy.eml
+  postern queue retry 01JD3QX7M0V8T4B1W8Y9ZK2N5R --to min@example.net`
+}
+
+// queuedMessage is a message as the control API shows it.
+type queuedMessage struct {
+	ID         mail.ID           `json:"id"`
+	List       string            `json:"list"`
+	From       mail.Address      `json:"from"`
+	Subject    string            `json:"subject"`
+	State      mail.MessageState `json:"state"`
+	Reason     string            `json:"reason"`
+	AcceptedAt time.Time         `json:"accepted_at"`
+	Copies     map[string]int    `json:"copies"`
+	Recipients []queuedCopy      `json:"recipients"`
+}
+
+type queuedCopy struct {
+	Address    mail.Address `json:"address"`
+	State      string       `json:"state"`
+	Attempts   int          `json:"attempts"`
+	LastError  string       `json:"last_error"`
+	UpstreamID string       `json:"upstream_id"`
+}
+
+type queueListCmd struct {
+	JSON bool `name:"json" help:"Print the messages as a JSON array."`
+}
+
+func (c queueListCmd) Run(s *session) error {
+	conn, _, err := s.control()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if c.JSON {
+		return copyJSON(s, conn, "/api/queue")
+	}
+	var messages []queuedMessage
+	if err := conn.Call(s.ctx, http.MethodGet, "/api/queue", nil, &messages); err != nil {
+		return err
+	}
+	if len(messages) == 0 {
+		_, err := fmt.Fprintln(s.stdout, "The queue is empty.")
+		return err
+	}
+	t := table(s.stdout)
+	fmt.Fprintln(t, "ID\tACCEPTED\tLIST\tFROM\tSTATE\tCOPIES\tSUBJECT")
+	for _, m := range messages {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.ID, m.AcceptedAt.Local().Format(time.DateTime), dash(m.List),
+			dash(string(m.From)), m.State, counts(m.Copies), clean(m.Subject))
+	}
+	return t.Flush()
+}
+
+type queueShowCmd struct {
+	ID   string `arg:"" help:"The message's id, from queue list."`
+	JSON bool   `name:"json" help:"Print the message and its copies as JSON." xor:"form"`
+	EML  string `name:"eml" help:"Print the copy to this address, as it goes out." placeholder:"ADDRESS" xor:"form"`
+}
+
+func (c queueShowCmd) Run(s *session) error {
+	path, err := messagePath(c.ID)
+	if err != nil {
+		return err
+	}
+	conn, _, err := s.control()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	switch {
+	case c.EML != "":
+		return c.eml(s, conn, path)
+	case c.JSON:
+		return copyJSON(s, conn, path)
+	}
+	var m queuedMessage
+	if err := conn.Call(s.ctx, http.MethodGet, path, nil, &m); err != nil {
+		return err
+	}
+	t := table(s.stdout)
+	fmt.Fprintf(t, "Message\t%s\nSubject\t%s\nFrom\t%s\nList\t%s\nAccepted\t%s\nState\t%s\nCopies\t%s\n", m.ID, clean(m.Subject),
+		dash(string(m.From)), dash(m.List), m.AcceptedAt.Local().Format(time.DateTime), m.State, counts(m.Copies))
+	if m.Reason != "" {
+		fmt.Fprintf(t, "Why\t%s\n", clean(m.Reason))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(s.stdout)
+	fmt.Fprintln(t, "TO\tSTATE\tATTEMPTS\tUPSTREAM ID\tLAST ERROR")
+	for _, r := range m.Recipients {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", clean(string(r.Address)), r.State, r.Attempts, dash(r.UpstreamID), dash(r.LastError))
+	}
+	return t.Flush()
+}
+
+func (c queueShowCmd) eml(s *session, conn *Connection, path string) error {
+	if _, err := mail.ParseAddress(c.EML); err != nil {
+		return err
+	}
+	text, err := conn.Request(s.ctx, http.MethodGet, path+"/eml?to="+url.QueryEscape(c.EML), "", nil)
+	if err != nil {
+		return err
+	}
+	defer text.Close()
+	if _, err := io.Copy(s.stdout, text); err != nil {
+		return fmt.Errorf("the copy could not be printed wholly: %w", err)
+	}
+	return nil
+}
+
+type queuePauseCmd struct {
+	ID string `arg:"" help:"The message's id."`
+}
+
+func (c queuePauseCmd) Run(s *session) error { return changeMessage(s, c.ID, "pause", nil) }
+
+type queueResumeCmd struct {
+	ID string `arg:"" help:"The message's id."`
+}
+
+func (c queueResumeCmd) Run(s *session) error { return changeMessage(s, c.ID, "resume", nil) }
+
+type queueCancelCmd struct {
+	ID string `arg:"" help:"The message's id."`
+}
+
+func (c queueCancelCmd) Run(s *session) error { return changeMessage(s, c.ID, "cancel", nil) }
+
+type queueRetryCmd struct {
+	ID string `arg:"" help:"The message's id."`
+	To string `help:"Only the copy to this address." placeholder:"ADDRESS"`
+}
+
+func (c queueRetryCmd) Run(s *session) error {
+	if c.To == "" {
+		return changeMessage(s, c.ID, "retry", nil)
+	}
+	if _, err := mail.ParseAddress(c.To); err != nil {
+		return err
+	}
+	return changeMessage(s, c.ID, "retry", map[string]string{"copy": c.To})
+}
+
+func changeMessage(s *session, id, verb string, body any) error {
+	path, err := messagePath(id)
+	if err != nil {
+		return err
+	}
+	conn, _, err := s.control()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	var now struct {
+		ID     mail.ID           `json:"id"`
+		State  mail.MessageState `json:"state"`
+		Copies int               `json:"copies"`
+	}
+	if err := conn.Call(s.ctx, http.MethodPost, path+"/"+verb, body, &now); err != nil {
+		return err
+	}
+	if verb == "retry" {
+		_, err = fmt.Fprintf(s.stdout, "%s: %d %s queued again\n", now.ID, now.Copies, plural(now.Copies, "copy", "copies"))
+		return err
+	}
+	_, err = fmt.Fprintf(s.stdout, "%s: %s\n", now.ID, now.State)
+	return err
+}
+
+func messagePath(id string) (string, error) {
+	parsed, err := mail.ParseID(id)
+	return "/api/queue/" + string(parsed), err
+}
+
+// copyJSON prints an answer as it came, checked to be whole, and indented.
+func copyJSON(s *session, conn *Connection, path string) error {
+	var answer json.RawMessage
+	if err := conn.Call(s.ctx, http.MethodGet, path, nil, &answer); err != nil {
+		return err
+	}
+	return printJSON(s.stdout, answer)
+}
+
+func printJSON(w io.Writer, v json.RawMessage) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return errors.New("the gateway's answer is not JSON")
+	}
+	_, err = fmt.Fprintf(w, "%s\n", text)
+	return err
+}
+
+// counts is "198 sent, 2 failed" in the order of a copy's way.
+func counts(copies map[string]int) string {
+	var words []string
+	left := maps.Clone(copies)
+	for s := range mail.NumStates {
+		name := mail.State(s).String()
+		if n := left[name]; n > 0 {
+			words = append(words, fmt.Sprintf("%d %s", n, name))
+		}
+		delete(left, name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(left)) {
+		words = append(words, fmt.Sprintf("%d %s", left[name], name))
+	}
+	return dash(strings.Join(words, ", "))
+}
+
+func table(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 8, 2, ' ', 0) }
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return clean(s)
+}
+
+// clean keeps what strangers wrote from moving a terminal's cursor or breaking
+// a row.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || 0x7f <= r && r < 0xa0 || 0x200b <= r && r <= 0x200f || 0x2028 <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069 {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// stopWithin is how long an orderly end may take; what is still going then is
+// cut off, which loses nothing.
+const stopWithin = time.Minute
+
+type serveCmd struct{}
+
+func (serveCmd) Help() string {
+	return `Prints "ready" to stderr when every listener is open.
+
+SIGTERM or SIGINT ends it in order: listeners close, sends that have begun finish, the spool closes. A second one ends it at once; nothing is lost then either. SIGHUP reads the configuration and the certificates again.
+
+Example:
+
+  postern serve --config /etc/postern/config.toml`
+}
+
+func (serveCmd) Run(s *session) error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	cfg, err := Load(s.config)
+	if err != nil {
+		return err
+	}
+	app, err := newApp(cfg, newLog(s.stderr, cfg.Log))
+	if err != nil {
+		return err
+	}
+	// What has started runs until Stop, not until a signal: the end has an order.
+	if err := app.Start(context.WithoutCancel(s.ctx)); err != nil {
+		return errors.Join(err, stop(app))
+	}
+	fmt.Fprintln(s.stderr, "ready")
+	for {
+		select {
+		case sig := <-signals:
+			if sig == syscall.SIGHUP {
+				if err := app.Reload(); err != nil {
+					fmt.Fprintf(s.stderr, "postern: not reloaded, all goes on as before: %v\n", err)
+				}
+				continue
+			}
+		case <-s.ctx.Done():
+		}
+		return stopOrBeStopped(app, signals)
+	}
+}
+
+// stopOrBeStopped ends in order unless a second signal comes.
+func stopOrBeStopped(app *App, signals <-chan os.Signal) error {
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop(app) }()
+	for {
+		select {
+		case err := <-stopped:
+			return err
+		case sig := <-signals:
+			if sig != syscall.SIGHUP {
+				return errors.New("ended at once by a second signal; what was under way is taken up at the next start")
+			}
+		}
+	}
+}
+
+func stop(app *App) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	return app.Stop(ctx)
+}
+
+type demoCmd struct {
+	Keep bool `help:"Keep the temporary data directory, with the copies in it."`
+}
+
+func (demoCmd) Help() string {
+	return `Needs no configuration and leaves nothing behind but the copies: a temporary data directory, loopback ports, 200 subscribed sample users and a few who are not. The last line says how many copies came out and how fast; the exit code is 0 only when all of them are right.`
+}
+
+func (c demoCmd) Run(s *session) error {
+	return runDemo(s.ctx, s.stdout, s.stderr, demoOptions{Keep: c.Keep})
+}

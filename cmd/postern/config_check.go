@@ -1,0 +1,297 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	_ "time/tzdata" // a container may have no zone files
+
+	"github.com/expr-lang/expr/parser"
+
+	"postern/expand"
+	"postern/mail"
+)
+
+// check finds what is wrong with the values themselves. It opens no file.
+func (c *Config) check(found *problems) {
+	k := &checker{found: found}
+	k.general(c)
+	k.smtp(&c.SMTP)
+	k.rights(c)
+	k.lists(c)
+	k.people(c)
+	k.relay(&c.Relay)
+	k.lanes(c)
+	k.dkim(c.DKIM)
+	k.pages(c)
+	k.sync(&c.Sync)
+}
+
+type checker struct{ found *problems }
+
+func (k *checker) general(c *Config) {
+	k.domain("hostname", c.Hostname)
+	if c.DataDir == "" {
+		k.found.add("data_dir", "is empty: name the folder for spool, directory and keys")
+	}
+	if _, err := time.LoadLocation(c.Timezone); err != nil || c.Timezone == "" {
+		k.found.add("timezone", `%q is not a time zone such as "Asia/Seoul" or "UTC"`, c.Timezone)
+	}
+	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	k.oneOf("log.format", c.Log.Format, "text", "json")
+	defs := map[string]expand.FieldDef{}
+	for name, f := range c.Fields {
+		defs[name] = expand.FieldDef(f)
+	}
+	_, err := expand.NewFields(defs, nil)
+	k.found.join(err)
+}
+
+func (k *checker) smtp(s *SMTPConfig) {
+	atLeast(k, "smtp.max_message_bytes", s.MaxMessageBytes, 1024)
+	atLeast(k, "smtp.max_recipients", s.MaxRecipients, 1)
+	atLeast(k, "smtp.max_connections", s.MaxConnections, 1)
+	atLeast(k, "smtp.max_connections_per_ip", s.MaxConnectionsPerIP, 1)
+	atLeast(k, "smtp.max_queue", s.MaxQueue, 1)
+	k.positive("smtp.read_timeout", s.ReadTimeout)
+	k.positive("smtp.write_timeout", s.WriteTimeout)
+	seen := map[string]string{}
+	for i := range s.Listeners {
+		k.listener(fmt.Sprintf("smtp.listener[%d]", i), &s.Listeners[i], s, seen)
+	}
+	if (s.TLS.CertFile == "") != (s.TLS.KeyFile == "") {
+		k.found.add("smtp.tls", "has only one of cert_file and key_file: give both")
+	}
+}
+
+func (k *checker) listener(path string, l *ListenerConfig, s *SMTPConfig, seen map[string]string) {
+	k.hostPort(path+".address", l.Address, seen)
+	k.oneOf(path+".tls", l.TLS, "none", "starttls", "implicit")
+	k.oneOf(path+".tls_min", l.TLSMin, "1.0", "1.1", "1.2", "1.3")
+	k.oneOf(path+".auth", l.Auth, "required", "optional", "off")
+	k.oneOf(path+".bare_newline", l.BareNewline, "reject", "normalise")
+	if (l.TLS == "starttls" || l.TLS == "implicit") && s.TLS.CertFile == "" {
+		k.found.add(path+".tls", "%q needs smtp.tls.cert_file and smtp.tls.key_file", l.TLS)
+	}
+	if l.Auth == "required" && l.TLS == "none" && !l.InsecureAuth {
+		k.found.add(path+".auth", `"required", but without TLS nobody can log in: set tls, or insecure_auth = true on a trusted wire`)
+	}
+}
+
+// rights checks who may send: accounts and networks.
+func (k *checker) rights(c *Config) {
+	users := map[string]string{}
+	for i := range c.SMTP.Accounts {
+		a, path := &c.SMTP.Accounts[i], fmt.Sprintf("smtp.account[%d]", i)
+		k.unique(path+".username", strings.ToLower(a.Username), users)
+		k.hash(path+".password_hash", a.PasswordHash)
+		k.right(c, path, a.SendAs, a.Lists, a.Relay, a.Priority, a.RewriteFrom)
+		atLeast(k, path+".per_minute", a.PerMinute, 0)
+		atLeast(k, path+".per_day", a.PerDay, 0)
+	}
+	cidrs := map[string]string{}
+	for i := range c.SMTP.Networks {
+		n, path := &c.SMTP.Networks[i], fmt.Sprintf("smtp.network[%d]", i)
+		if !n.CIDR.IsValid() {
+			k.found.add(path+".cidr", `is missing: a network such as "10.0.0.0/8"`)
+		} else {
+			k.unique(path+".cidr", n.CIDR.String(), cidrs)
+		}
+		k.right(c, path, n.SendAs, n.Lists, n.Relay, n.Priority, n.RewriteFrom)
+		if open := openListener(&c.SMTP); n.Relay && n.CIDR.IsValid() && n.CIDR.Addr().IsLoopback() && !n.TrustLoopback && open != "" {
+			k.found.add(path+".trust_loopback", "a loopback network with relay, while a listener is open on %s: behind a proxy or NAT "+
+				"strangers look like loopback and could send anything; set trust_loopback = true if there is none", open)
+		}
+	}
+}
+
+func (k *checker) right(c *Config, path string, sendAs, lists []string, relay bool, p mail.Priority, rewrite mail.Address) {
+	if !relay && len(lists) == 0 {
+		k.found.add(path, "gives no right: name lists, or set relay = true")
+	}
+	if len(sendAs) == 0 {
+		k.found.add(path+".send_as", `is empty: name the sender addresses that are allowed, such as "*@example.com"`)
+	}
+	for j, pattern := range sendAs {
+		k.pattern(fmt.Sprintf("%s.send_as[%d]", path, j), pattern)
+	}
+	for j, id := range lists {
+		if id != "*" && !slices.ContainsFunc(c.Lists, func(l ListConfig) bool { return l.ID == id }) {
+			k.found.add(fmt.Sprintf("%s.lists[%d]", path, j), "there is no list with the id %q%s", id, among(ids(c.Lists)))
+		}
+	}
+	k.oneOf(path+".priority", string(p), string(mail.Bulk), string(mail.Transactional))
+	k.address(path+".rewrite_from", rewrite, false)
+}
+
+func (k *checker) lists(c *Config) {
+	known, addresses := map[string]string{}, map[string]string{}
+	for i := range c.Lists {
+		l, path := &c.Lists[i], fmt.Sprintf("list[%d]", i)
+		k.id(path+".id", l.ID, known)
+		k.address(path+".address", l.Address, true)
+		if l.Address != "" {
+			k.unique(path+".address", l.Address.Key(), addresses)
+			if l.Address.Key() == c.OptOut.Mailto.Key() {
+				k.found.add(path+".address", "is also optout.mailto: mail to it would unsubscribe; choose another")
+			}
+		}
+		k.oneOf(path+".language", l.Language, "ko", "en")
+		k.address(path+".owner", l.Owner, false)
+		k.lane(path+".lane", l.Lane, c)
+		k.oneOf(path+".missing", l.Missing, "hold", "skip")
+		k.oneOf(path+".release", l.Release, "immediate", "sender", "approver")
+		atLeast(k, path+".release_over", l.ReleaseOver, 0)
+		for j, a := range l.Approvers {
+			k.address(fmt.Sprintf("%s.approvers[%d]", path, j), a, true)
+		}
+		if l.Release == "approver" && len(l.Approvers) == 0 {
+			k.found.add(path+".approvers", `is empty, so nobody could release: name approvers, or set release = "sender"`)
+		}
+		k.filter(path+".filter", l.Filter)
+		k.identity(path, l)
+	}
+}
+
+// filter checks the form alone: which fields exist is known when the directory
+// has been seen.
+func (k *checker) filter(path, filter string) {
+	if strings.TrimSpace(filter) == "" {
+		return
+	}
+	if _, err := parser.Parse(filter); err != nil {
+		line, _, _ := strings.Cut(err.Error(), "\n")
+		k.found.add(path, `%q cannot be read: %s; write it such as Gender == "Female" && CreateTime > 1700000000`, filter, line)
+	}
+}
+
+func (k *checker) identity(path string, l *ListConfig) {
+	k.address(path+".identity.email", l.Identity.Email, false)
+	if !l.Advertising {
+		return
+	}
+	for _, f := range []struct{ key, value string }{
+		{"company", l.Identity.Company}, {"address", l.Identity.Address},
+		{"phone", l.Identity.Phone}, {"email", string(l.Identity.Email)},
+	} {
+		if f.value == "" {
+			k.found.add(path+".identity."+f.key, "is empty, but advertising = true must show it")
+		}
+	}
+}
+
+func (k *checker) people(c *Config) {
+	k.oneOf("directory.driver", c.Directory.Driver, "embedded", "dynamodb")
+	if d := &c.Directory.DynamoDB; c.Directory.Driver == "dynamodb" {
+		k.present("directory.dynamodb.table", d.Table)
+	}
+	within(k, "directory.dynamodb.segments", c.Directory.DynamoDB.Segments, 1, 256)
+	k.url("directory.dynamodb.endpoint", c.Directory.DynamoDB.Endpoint)
+	t := &c.Templates
+	k.oneOf("templates.driver", t.Driver, "files", "ses")
+	k.oneOf("templates.images", t.Images, "inline", "link")
+	atLeast(k, "templates.cache", t.Cache, 0)
+	atLeast(k, "templates.host_images_over", t.HostImagesOver, 0)
+	k.url("templates.host_base_url", t.HostBaseURL)
+	if t.HostImagesOver > 0 {
+		k.present("templates.host_bucket", t.HostBucket)
+		k.present("templates.host_base_url", t.HostBaseURL)
+	}
+}
+
+func (k *checker) relay(r *RelayConfig) {
+	k.oneOf("relay.uncertain", r.Uncertain, "resend", "hold")
+	k.positive("relay.uncertain_wait", r.UncertainWait)
+	k.positive("relay.retention", r.Retention)
+	within(k, "relay.retry.retries", r.Retry.Retries, 0, 100)
+	k.positive("relay.retry.interval", r.Retry.Interval)
+	within(k, "relay.retry.backoff", r.Retry.Backoff, 1, 100)
+	k.positive("relay.retry_relayed.interval", r.RetryRelayed.Interval)
+	within(k, "relay.retry_relayed.backoff", r.RetryRelayed.Backoff, 1, 100)
+	atLeast(k, "relay.retry_relayed.max_interval", r.RetryRelayed.MaxInterval, r.RetryRelayed.Interval)
+	k.positive("relay.retry_relayed.max_age", r.RetryRelayed.MaxAge)
+	within(k, "relay.breaker.bounce_rate", r.Breaker.BounceRate, 0, 1)
+	within(k, "relay.breaker.complaint_rate", r.Breaker.ComplaintRate, 0, 1)
+	atLeast(k, "relay.breaker.bounces_min", r.Breaker.BouncesMin, 0)
+	atLeast(k, "relay.breaker.complaints_min", r.Breaker.ComplaintsMin, 0)
+}
+
+func (k *checker) lanes(c *Config) {
+	if len(c.Lanes) == 0 {
+		k.found.add("lane", "there is none, so nothing could leave: add a [[lane]]")
+	}
+	known := map[string]string{}
+	for i := range c.Lanes {
+		l, path := &c.Lanes[i], fmt.Sprintf("lane[%d]", i)
+		k.id(path+".name", l.Name, known)
+		k.oneOf(path+".driver", l.Driver, "maildir", "smtp", "ses")
+		within(k, path+".concurrency", l.Concurrency, 1, 10_000)
+		within(k, path+".rate", l.Rate, 0, 1e6)
+		within(k, path+".transactional_reserve", l.TransactionalReserve, 0, 0.9)
+		k.oneOf(path+".smtp.tls", l.SMTP.TLS, "none", "starttls", "implicit")
+		switch l.Driver {
+		case "maildir":
+			k.present(path+".maildir.path", l.Maildir.Path)
+		case "smtp":
+			k.hostPort(path+".smtp.address", l.SMTP.Address, nil)
+			if l.SMTP.Username == "" && l.SMTP.Password+Secret(l.SMTP.PasswordFile) != "" {
+				k.found.add(path+".smtp.username", "is empty, but there is a password")
+			}
+		}
+		k.url(path+".ses.endpoint", l.SES.Endpoint)
+		k.url(path+".ses.events_queue", l.SES.EventsQueue)
+	}
+}
+
+func (k *checker) dkim(keys []DKIMConfig) {
+	known := map[string]string{}
+	for i, d := range keys {
+		path := fmt.Sprintf("dkim[%d]", i)
+		k.domain(path+".domain", d.Domain)
+		k.unique(path+".domain", mail.Address("x@"+d.Domain).Domain(), known)
+		if d.Sign {
+			k.present(path+".key_file", d.KeyFile)
+			k.domain(path+".selector", d.Selector)
+		}
+	}
+}
+
+// pages checks what this machine shows to people: notices, opt-out, admin.
+func (k *checker) pages(c *Config) {
+	k.address("notices.from", c.Notices.From, true)
+	k.lane("notices.lane", c.Notices.Lane, c)
+	k.address("notices.operator", c.Notices.Operator, false)
+	seen := map[string]string{}
+	k.hostPort("optout.listen", c.OptOut.Listen, seen)
+	k.present("optout.base_url", c.OptOut.BaseURL)
+	k.url("optout.base_url", c.OptOut.BaseURL)
+	k.address("optout.mailto", c.OptOut.Mailto, true)
+	k.hostPort("admin.listen", c.Admin.Listen, seen)
+	if (c.Admin.CertFile == "") != (c.Admin.KeyFile == "") {
+		k.found.add("admin", "has only one of cert_file and key_file: give both")
+	}
+	if !isLoopback(c.Admin.Listen) && !c.Admin.BehindProxy && c.Admin.CertFile == "" {
+		k.found.add("admin.listen", "%q is beyond loopback, where passwords would travel in clear: give cert_file and key_file, or set behind_proxy = true", c.Admin.Listen)
+	}
+	users := map[string]string{}
+	for i, u := range c.Admin.Users {
+		path := fmt.Sprintf("admin.user[%d]", i)
+		k.unique(path+".username", strings.ToLower(u.Username), users)
+		k.hash(path+".password_hash", u.PasswordHash)
+		k.oneOf(path+".role", u.Role, "admin", "viewer")
+	}
+}
+
+func (k *checker) sync(s *SyncConfig) {
+	atLeast(k, "sync.interval", s.Interval, 0)
+	within(k, "sync.chunk", s.Chunk, 1, 100_000)
+	within(k, "sync.tripwire", s.Tripwire, 0, 1)
+	if s.DSN == "" && s.DSNFile == "" {
+		return
+	}
+	k.present("sync.table", s.Table)
+	k.present("sync.key", s.Key)
+	k.present("sync.updated", s.Updated)
+	k.present("sync.columns.Email", s.Columns["Email"])
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"postern/relay/sign"
+)
+
+// readSecrets puts the content of the secret files into their secrets.
+func (c *Config) readSecrets(found *problems) {
+	eachSecret(c, func(path string, value *Secret, file string) {
+		if file == "" {
+			return
+		}
+		if *value != "" {
+			found.add(path, "is given, and %s_file too: give one of them", path)
+			return
+		}
+		secret, err := readSecret(file)
+		if err != nil {
+			found.add(path+"_file", "cannot read %s: %w", file, err)
+			return
+		}
+		*value = secret
+	})
+}
+
+// checkFiles opens every file that serving needs, so that a start is refused
+// before anything listens.
+func (c *Config) checkFiles(found *problems) {
+	certificate(found, "smtp.tls", c.SMTP.TLS.CertFile, c.SMTP.TLS.KeyFile)
+	certificate(found, "admin", c.Admin.CertFile, c.Admin.KeyFile)
+	c.checkKeys(found)
+}
+
+func certificate(found *problems, path, certFile, keyFile string) {
+	if certFile == "" || keyFile == "" {
+		return
+	}
+	bad := false
+	for key, file := range map[string]string{"cert_file": certFile, "key_file": keyFile} {
+		if err := readable(file); err != nil {
+			found.add(path+"."+key, "cannot read %s: %w", file, err)
+			bad = true
+		}
+	}
+	if bad {
+		return
+	}
+	if _, err := tls.LoadX509KeyPair(certFile, keyFile); err != nil {
+		found.add(path+".cert_file", "%s and %s are no certificate with its key: %w", certFile, keyFile, err)
+	}
+}
+
+// checkKeys opens the DKIM keys as serving will; what is already known to be
+// wrong is not asked again.
+func (c *Config) checkKeys(found *problems) {
+	keys := make([]sign.KeyConfig, len(c.DKIM))
+	for i, d := range c.DKIM {
+		path := fmt.Sprintf("dkim[%d]", i)
+		if d.Sign && d.KeyFile != "" {
+			keyFile(found, path+".key_file", d)
+		}
+		if found.below(path) {
+			d = DKIMConfig{Domain: fmt.Sprintf("known-to-be-wrong-%d.invalid", i)}
+		}
+		keys[i] = sign.KeyConfig{Domain: d.Domain, Selector: d.Selector, KeyFile: d.KeyFile, Sign: d.Sign}
+	}
+	_, err := sign.Open(keys)
+	found.join(err)
+}
+
+func keyFile(found *problems, path string, d DKIMConfig) {
+	switch err := readable(d.KeyFile); {
+	case errors.Is(err, fs.ErrNotExist):
+		found.add(path, "there is no file %s: make it with `postern dkim keygen --domain %s --selector %s --out %s`",
+			d.KeyFile, d.Domain, d.Selector, d.KeyFile)
+	case err != nil:
+		found.add(path, "cannot read %s: %w", d.KeyFile, err)
+	}
+}
+
+func readable(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return plainPathError(err)
+	}
+	return f.Close()
+}

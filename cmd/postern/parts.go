@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"postern/admin"
+	"postern/directory"
+	"postern/directory/dynamodb"
+	"postern/directory/embedded"
+	"postern/expand"
+	"postern/mail"
+	"postern/optout"
+	"postern/relay"
+	"postern/relay/maildir"
+	"postern/relay/ses"
+	"postern/relay/sign"
+	"postern/relay/smarthost"
+	"postern/smtpd"
+	"postern/spool"
+)
+
+// This file turns the configuration into what each package wants.
+
+func openSpool(cfg *Config, log *slog.Logger) (*spool.Spool, error) {
+	return spool.Open(cfg.DataDir, spool.Options{Log: log, LaneOf: cfg.laneOf, UncertainDue: cfg.uncertainDue})
+}
+
+func openIndex(cfg *Config) (*directory.Index, error) {
+	return directory.OpenIndex(filepath.Join(cfg.DataDir, "index.db"))
+}
+
+func openStore(cfg *Config, log *slog.Logger) (directory.Store, error) {
+	if cfg.Directory.Driver == "dynamodb" {
+		d := cfg.Directory.DynamoDB
+		return dynamodb.New(context.Background(), dynamodb.Config{
+			Table: d.Table, Region: d.Region, Endpoint: d.Endpoint, Segments: d.Segments, Log: log,
+		})
+	}
+	return embedded.Open(filepath.Join(cfg.DataDir, "directory.db"))
+}
+
+// laneOf is the live lane of a message: the one of its acceptance, or the first
+// when that is gone from the configuration.
+func (c *Config) laneOf(m *mail.Message) string {
+	for _, l := range c.Lanes {
+		if l.Name == m.Lane {
+			return l.Name
+		}
+	}
+	return c.Lanes[0].Name
+}
+
+// uncertainDue says when a copy is sent again whose attempt a crash cut short: at
+// once where a repetition leaves one mail, else by policy.
+func (c *Config) uncertainDue(m *mail.Message, now time.Time) time.Time {
+	name := c.laneOf(m)
+	for _, l := range c.Lanes {
+		if l.Name == name && l.Driver == "maildir" {
+			return now
+		}
+	}
+	if u := c.unknowns(); u.Resend {
+		return now.Add(u.Wait)
+	}
+	return time.Time{}
+}
+
+func (c *Config) unknowns() relay.Unknowns {
+	return relay.Unknowns{Resend: c.Relay.Uncertain == "resend", Wait: c.Relay.UncertainWait}
+}
+
+func (c *Config) listSchedule() relay.Schedule {
+	r := c.Relay.Retry
+	return relay.Schedule{Interval: r.Interval, Backoff: r.Backoff, Retries: r.Retries}
+}
+
+func (c *Config) ordinarySchedule() relay.Schedule {
+	r := c.Relay.RetryRelayed
+	return relay.Schedule{Interval: r.Interval, Backoff: r.Backoff, MaxInterval: r.MaxInterval, MaxAge: r.MaxAge}
+}
+
+func (c *Config) signingKeys() (*sign.Keys, error) {
+	var keys []sign.KeyConfig
+	for _, k := range c.DKIM {
+		keys = append(keys, sign.KeyConfig{Domain: k.Domain, Selector: k.Selector, KeyFile: k.KeyFile, Sign: k.Sign})
+	}
+	return sign.Open(keys)
+}
+
+// fields is the vocabulary: what the configuration says, what was seen before.
+func (c *Config) fields(index *directory.Index) (*expand.Fields, error) {
+	defs := map[string]expand.FieldDef{}
+	for name, f := range c.Fields {
+		defs[name] = expand.FieldDef{Type: f.Type, Alias: f.Alias}
+	}
+	learnt, err := index.Fields()
+	if err != nil {
+		return nil, err
+	}
+	return expand.NewFields(defs, learnt)
+}
+
+// checkFilters compiles every list's filter, so that a mistake stops the start.
+func (c *Config) checkFilters(fields *expand.Fields) error {
+	var errs []error
+	for i, l := range c.Lists {
+		if _, err := expand.CompileFilter(l.Filter, fields); err != nil {
+			errs = append(errs, fmt.Errorf("list[%d].filter: %w", i, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) lanes(log *slog.Logger) ([]relay.LaneConfig, error) {
+	var lanes []relay.LaneConfig
+	for i, l := range c.Lanes {
+		s, err := c.sender(l, log)
+		if err != nil {
+			return nil, fmt.Errorf("lane[%d]: %w", i, err)
+		}
+		lanes = append(lanes, relay.LaneConfig{Name: l.Name, Driver: l.Driver, Sender: s, Concurrency: l.Concurrency, Rate: l.Rate})
+	}
+	return lanes, nil
+}
+
+func (c *Config) sender(l LaneConfig, log *slog.Logger) (relay.Sender, error) {
+	switch l.Driver {
+	case "smtp":
+		return smarthost.New(smarthost.Config{
+			Address: l.SMTP.Address, TLS: l.SMTP.TLS, Username: l.SMTP.Username, Password: string(l.SMTP.Password),
+			Hostname: c.Hostname, MaxConns: l.Concurrency, Log: log,
+		})
+	case "ses":
+		return ses.New(context.Background(), ses.Config{
+			Region: l.SES.Region, Endpoint: l.SES.Endpoint, ConfigurationSet: l.SES.ConfigurationSet, Concurrency: l.Concurrency,
+		})
+	}
+	return maildir.New(l.Maildir.Path)
+}
+
+func (c *Config) smtp() (smtpd.Config, error) {
+	s := c.SMTP
+	out := smtpd.Config{
+		Hostname: c.Hostname, MaxMessageBytes: s.MaxMessageBytes, MaxRecipients: s.MaxRecipients,
+		MaxConnections: s.MaxConnections, MaxConnectionsPerIP: s.MaxConnectionsPerIP,
+		ReadTimeout: s.ReadTimeout, WriteTimeout: s.WriteTimeout,
+	}
+	for _, l := range s.Listeners {
+		out.Listeners = append(out.Listeners, smtpd.Listener{
+			Address: l.Address, TLS: l.TLS, TLSMin: l.TLSMin, Auth: l.Auth, InsecureAuth: l.InsecureAuth,
+			BareNewline: l.BareNewline, ProxyProtocolFrom: l.ProxyProtocolFrom,
+		})
+	}
+	for _, a := range s.Accounts {
+		out.Accounts = append(out.Accounts, smtpd.Account{
+			Username: a.Username, PasswordHash: string(a.PasswordHash), SendAs: a.SendAs, Lists: a.Lists, Relay: a.Relay,
+			Priority: a.Priority, PerMinute: a.PerMinute, PerDay: a.PerDay, RewriteFrom: a.RewriteFrom,
+		})
+	}
+	for _, n := range s.Networks {
+		out.Networks = append(out.Networks, smtpd.Network{
+			CIDR: n.CIDR, TrustLoopback: n.TrustLoopback, CertNames: n.CertNames, SendAs: n.SendAs, Lists: n.Lists,
+			Relay: n.Relay, Priority: n.Priority, RewriteFrom: n.RewriteFrom,
+		})
+	}
+	return out, nil
+}
+
+// policy is what is pinned of a list when a message for it is accepted.
+func (l *ListConfig) policy() mail.ListPolicy {
+	p := mail.ListPolicy{
+		ID: l.ID, Address: l.Address, Name: l.Name, Language: l.Language, Owner: l.Owner, Filter: l.Filter,
+		Missing: l.Missing, Release: l.Release, ReleaseOver: l.ReleaseOver, Advertising: l.Advertising,
+	}
+	for _, a := range l.Approvers {
+		p.Approvers = append(p.Approvers, string(a))
+	}
+	return p
+}
+
+// blocked asks the local index just before a copy is sent.
+func blocked(index *directory.Index) func(mail.Address, string) (mail.State, string, bool) {
+	return func(to mail.Address, list string) (mail.State, string, bool) {
+		b, yes := index.Blocked(to, list)
+		if !yes {
+			return 0, "", false
+		}
+		if b.Kind == directory.BlockSuppressed {
+			return mail.Suppressed, b.Reason, true
+		}
+		return mail.Unsubscribed, b.Reason, true
+	}
+}
+
+// optOut stores what the public page was told.
+func optOut(index *directory.Index) func(context.Context, mail.Address, string, optout.Evidence) error {
+	return func(ctx context.Context, user mail.Address, list string, ev optout.Evidence) error {
+		return index.OptOut(ctx, user, list, directory.Evidence{At: ev.At, How: ev.How, Remote: ev.Remote, Message: ev.Message})
+	}
+}
+
+// learn remembers a field seen in the directory; a failure costs nothing but the
+// memory.
+func learn(index *directory.Index, log *slog.Logger, name, typ string) {
+	if err := index.Learn(map[string]string{name: typ}); err != nil {
+		log.Warn("a new field could not be remembered", "field", name, "error", err)
+	}
+}
+
+// newAPI is the administrators' JSON API over these files.
+func newAPI(cfg *Config, s *spool.Spool, store directory.Store, index *directory.Index,
+	render func(*mail.Message, *mail.Copy) (mail.Content, error), log *slog.Logger) *admin.API {
+	return &admin.API{
+		Spool: s, Users: store, Render: render, Log: log,
+		Import: func(ctx context.Context, r ioReader, progress func(admin.Progress)) (admin.Imported, error) {
+			return importUsers(ctx, r, store, index, log, progress)
+		},
+		Export: func(ctx context.Context, w ioWriter) error { return directory.Export(ctx, store, w) },
+	}
+}
+
+func (c *Config) adminPages(api *admin.API, log *slog.Logger) (*admin.Pages, error) {
+	var users []admin.User
+	for _, u := range c.Admin.Users {
+		users = append(users, admin.User{Name: u.Username, PasswordHash: string(u.PasswordHash), Role: u.Role})
+	}
+	return admin.NewPages(admin.PagesConfig{
+		API: api, Users: users, Listen: c.Admin.Listen, Secure: c.Admin.CertFile != "" || c.Admin.BehindProxy, Log: log,
+	})
+}
+
+// freeMail is where nobody but the provider can sign: a From there fails DMARC
+// on every copy.
+func freeMail(domain string) bool {
+	for _, d := range strings.Fields("gmail.com googlemail.com naver.com yahoo.com yahoo.co.kr daum.net hanmail.net nate.com kakao.com outlook.com hotmail.com live.com icloud.com") {
+		if d == domain {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// The exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// commandLine is everything that postern can be asked to do.
+type commandLine struct {
+	Config string `help:"Configuration file." default:"config.toml" placeholder:"FILE" short:"c"`
+
+	Serve   serveCmd   `cmd:"" help:"Run the gateway until SIGTERM."`
+	Demo    demoCmd    `cmd:"" help:"Show the main job on sample data: one message in, 200 signed copies out."`
+	Users   usersCmd   `cmd:"" help:"Import, export, list, show and change the users of the directory."`
+	Queue   queueCmd   `cmd:"" help:"Look at messages, and pause, resume, cancel or retry them."`
+	Spool   spoolCmd   `cmd:"" help:"Check, compact or back up the spool."`
+	DKIM    dkimCmd    `cmd:"" name:"dkim" help:"Make a signing key."`
+	Passwd  passwdCmd  `cmd:"" help:"Turn a password into the hash that config.toml wants."`
+	Admin   adminCmd   `cmd:"" help:"Get into the administrators' page."`
+	Print   configCmd  `cmd:"" name:"config" help:"Print the effective configuration, or all that is wrong with it."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// session is one run of the program: what its commands read and write.
+type session struct {
+	ctx    context.Context
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+	config string // path
+}
+
+// Run does what args ask and returns the exit code: 0 done, 1 failed (a
+// sentence that begins with "postern: " is on stderr), 2 wrong usage. Ending ctx
+// ends a server in order.
+func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	var line commandLine
+	helped := false
+	parser, err := kong.New(&line,
+		kong.Name("postern"),
+		kong.Description("A mail gateway: one message to a list address becomes a personal, signed copy for everyone who is subscribed."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(int) { helped = true }), // only --help exits, and has printed by then
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+	)
+	if err != nil {
+		fmt.Fprintf(stderr, "postern: %v\n", err)
+		return exitUsage
+	}
+	chosen, err := parser.Parse(args)
+	if helped {
+		return exitOK
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "postern: %v; see `%s`\n", err, helpFor(err))
+		return exitUsage
+	}
+	s := &session{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, config: line.Config}
+	if err := chosen.Run(s); err != nil {
+		fmt.Fprintf(stderr, "postern: %v\n", err)
+		var wrong usageError
+		if errors.As(err, &wrong) {
+			return exitUsage
+		}
+		return exitFailed
+	}
+	return exitOK
+}
+
+// usageError is a command line that parses and yet makes no sense.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+// helpFor names the help of the command on which parsing stopped.
+func helpFor(err error) string {
+	words := []string{"postern"}
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context != nil {
+		for _, p := range parse.Context.Path {
+			if p.Command != nil {
+				words = append(words, p.Command.Name)
+			}
+		}
+	}
+	return strings.Join(append(words, "--help"), " ")
+}
+
+// newLog is the log that the configuration asks for.
+func newLog(w io.Writer, c LogConfig) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		level = slog.LevelInfo // Validate has refused it already
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
