@@ -1,0 +1,301 @@
+package smtpd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"postern/mail"
+)
+
+// Intake is who decides about recipients and takes mail. Its methods are called
+// from many goroutines, at most one of them per session at a time. What is not
+// a *mail.Error, and a panic, becomes 451 for the client.
+type Intake interface {
+	// Check decides one recipient at RCPT; nil or *mail.Error.
+	Check(ctx context.Context, sub *mail.Submitter, from, to mail.Address) error
+	// Accept takes custody of the mail, or refuses it with a *mail.Error. body is
+	// the mail with CRLF line ends and our Received field on top. It must be read
+	// to io.EOF: any other error of body means that the mail is refused already,
+	// and must not be kept. The id is in the 250.
+	Accept(ctx context.Context, sub *mail.Submitter, env mail.Envelope, body io.Reader) (mail.ID, error)
+}
+
+// Server is SMTP in: New, Listen, Serve, Shutdown, in this order, once each.
+type Server struct {
+	conf     Config
+	accounts *accounts
+	gate     *gate
+	ctx      context.Context // ends when busy sessions are cut
+	cancel   context.CancelFunc
+	stop     chan struct{} // closed when Shutdown begins
+
+	mu        sync.Mutex
+	changed   *sync.Cond // conns or receiving have shrunk
+	listeners []*listener
+	conns     map[*conn]struct{}
+	receiving int // Data calls that run; those of BDAT outlive their connection
+	stopping  bool
+	cut       bool // nothing more begins
+}
+
+// New checks the configuration and names everything wrong with it at once.
+func New(c Config) (*Server, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if c.AuthDelay == 0 {
+		c.AuthDelay = defaultAuthDelay
+	}
+	if c.MaxAuthFailures == 0 {
+		c.MaxAuthFailures = defaultAuthFailures
+	}
+	s := &Server{conf: c, accounts: newAccounts(c.Accounts), stop: make(chan struct{}), conns: map[*conn]struct{}{},
+		gate: &gate{max: c.MaxConnections, maxPerIP: c.MaxConnectionsPerIP, by: map[netip.Prefix]int{}}}
+	s.changed = sync.NewCond(&s.mu)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Listen opens every listener, or none.
+func (s *Server) Listen() error {
+	var open []*listener
+	for _, lc := range s.conf.Listeners {
+		l := &listener{Listener: lc.Socket, srv: s, conf: lc, tls: tlsConfig(lc, s.conf.GetCertificate)}
+		if l.Listener == nil {
+			sock, err := net.Listen("tcp", lc.Address)
+			if err != nil {
+				for _, o := range open {
+					_ = o.Close()
+				}
+				return fmt.Errorf("open the SMTP listener %s: %w", lc.Address, err)
+			}
+			l.Listener = sock
+		}
+		open = append(open, l)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listeners = open
+	return nil
+}
+
+// Addrs are the listeners' addresses in the order of Config.Listeners, with the
+// ports that were really taken.
+func (s *Server) Addrs() []net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	addrs := make([]net.Addr, len(s.listeners))
+	for i, l := range s.listeners {
+		addrs[i] = l.Addr()
+	}
+	return addrs
+}
+
+// Serve answers clients until Shutdown, and then returns nil. The first
+// listener that fails ends it with an error; Shutdown is still needed then.
+func (s *Server) Serve() error {
+	s.mu.Lock()
+	listeners := s.listeners
+	s.mu.Unlock()
+	ended := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { ended <- s.protocol(l).Serve(l) }()
+	}
+	for range listeners {
+		if err := <-ended; err != nil && !s.isStopping() {
+			return fmt.Errorf("accept SMTP clients: %w", err)
+		}
+	}
+	return nil
+}
+
+// protocol is go-smtp as this listener needs it. AUTH is always allowed there
+// because the session decides itself (see session.AuthMechanisms).
+func (s *Server) protocol(l *listener) *smtp.Server {
+	p := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) { return s.newSession(l, c), nil }))
+	p.Domain = s.conf.Hostname
+	p.MaxRecipients = s.conf.MaxRecipients
+	p.MaxMessageBytes = s.conf.MaxMessageBytes + 1 // it refuses a mail of exactly its limit; body holds ours
+	p.MaxLineLength = maxLine
+	p.AllowInsecureAuth = true
+	p.ReadTimeout, p.WriteTimeout = s.conf.ReadTimeout, s.conf.WriteTimeout
+	p.ErrorLog = protocolLog{s.conf.Log}
+	if l.conf.TLS == "starttls" {
+		p.TLSConfig = l.tls
+	}
+	return p
+}
+
+// Shutdown closes the listeners, tells idle sessions 421 and waits for open
+// transactions until ctx ends; those left are cut. It returns when nothing runs
+// any more, so that what the Intake needs can be closed after it: an Accept that
+// does not heed its context holds it up. The error says how many were cut.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	if s.stopping {
+		s.mu.Unlock()
+		return errors.New("smtpd: Shutdown was called twice")
+	}
+	s.stopping = true
+	close(s.stop)
+	conns, listeners := s.openConns(), s.listeners
+	s.mu.Unlock()
+	for _, l := range listeners {
+		_ = l.Close()
+	}
+	for _, c := range conns {
+		c.wake()
+	}
+	cut := s.drain(ctx)
+	for _, c := range cut {
+		_ = c.Close()
+	}
+	s.cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.receiving > 0 {
+		s.changed.Wait()
+	}
+	if len(cut) > 0 {
+		return fmt.Errorf("%d SMTP sessions were cut at the end of the grace period: %w", len(cut), ctx.Err())
+	}
+	return nil
+}
+
+// drain waits until no session is left or ctx ends, and returns what is left.
+func (s *Server) drain(ctx context.Context) []*conn {
+	stop := context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.changed.Broadcast()
+	})
+	defer stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.conns)+s.receiving > 0 && ctx.Err() == nil {
+		s.changed.Wait()
+	}
+	s.cut = true
+	return s.openConns()
+}
+
+func (s *Server) openConns() []*conn {
+	all := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		all = append(all, c)
+	}
+	return all
+}
+
+func (s *Server) isStopping() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// begin and end frame the receiving of a mail.
+func (s *Server) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cut {
+		return false
+	}
+	s.receiving++
+	return true
+}
+
+func (s *Server) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.receiving--
+	s.changed.Broadcast()
+}
+
+func (s *Server) forget(c *conn) {
+	s.gate.leave(c.remote)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	s.changed.Broadcast()
+}
+
+// listener admits clients. The order is TCP, limits, TLS: go-smtp must see the
+// TLS connection itself.
+type listener struct {
+	net.Listener
+	srv  *Server
+	conf Listener
+	tls  *tls.Config // nil without TLS
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		raw, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &conn{Conn: raw, srv: l.srv, remote: remoteAddr(raw.RemoteAddr())}
+		if refusal := l.srv.admit(c); refusal != nil {
+			l.refuse(raw, refusal)
+			continue
+		}
+		if l.conf.TLS == "implicit" {
+			return tls.Server(c, l.tls), nil
+		}
+		c.setTop(c)
+		return c, nil
+	}
+}
+
+func (s *Server) admit(c *conn) *mail.Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		return mail.Later(421, "4.3.2", "%s is shutting down; try again in a minute", s.conf.Hostname)
+	}
+	if refusal := s.gate.enter(c.remote); refusal != nil {
+		return refusal
+	}
+	s.conns[c] = struct{}{}
+	return nil
+}
+
+// refuse closes a connection with a 421, in the clear: a client that expects TLS
+// only sees it closed, which spares us a handshake for each of a flood.
+func (l *listener) refuse(raw net.Conn, why *mail.Error) {
+	l.srv.conf.Log.Info("connection refused", "remote", raw.RemoteAddr().String(), "reason", why.Public)
+	if l.conf.TLS != "implicit" {
+		r := reply(why)
+		_ = raw.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = fmt.Fprintf(raw, "%d %d.%d.%d %s\r\n", r.Code, r.EnhancedCode[0], r.EnhancedCode[1], r.EnhancedCode[2], r.Message)
+	}
+	_ = raw.Close()
+}
+
+// protocolLog takes what go-smtp reports. All of it but a panic is about
+// clients that went away or failed at TLS.
+type protocolLog struct{ log *slog.Logger }
+
+func (p protocolLog) Printf(format string, v ...any) {
+	level := slog.LevelDebug
+	if strings.Contains(format, "panic") {
+		level = slog.LevelError
+	}
+	p.log.Log(context.Background(), level, "smtp", "detail", fmt.Sprintf(format, v...))
+}
+
+func (p protocolLog) Println(v ...any) { p.Printf("%s", fmt.Sprintln(v...)) }

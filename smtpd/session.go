@@ -1,0 +1,242 @@
+package smtpd
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"postern/mail"
+)
+
+// session is one client between EHLO and the end, or STARTTLS. go-smtp calls
+// its methods one after the other, save that Data runs beside the others while
+// chunks of BDAT come in.
+type session struct {
+	srv    *Server
+	lis    *listener
+	conn   *conn
+	peer   *smtp.Conn
+	id     string
+	log    *slog.Logger
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	esmtp    bool
+	failures int      // of AUTH
+	account  *account // nil: not logged in
+	mails    int
+
+	mu sync.Mutex // for tx: see Data
+	tx *transaction
+}
+
+// transaction is what MAIL and RCPT have said.
+type transaction struct {
+	id    string // in Received and in the log
+	sub   *mail.Submitter
+	known bool // sub has rights of its own
+	esmtp bool
+	env   mail.Envelope
+}
+
+func (s *Server) newSession(l *listener, peer *smtp.Conn) *session {
+	var b [5]byte
+	_, _ = rand.Read(b[:]) // never fails since Go 1.24
+	n := &session{srv: s, lis: l, conn: below(peer.Conn()), peer: peer, id: hex.EncodeToString(b[:])}
+	n.log = s.conf.Log.With("session", n.id, "remote", n.conn.RemoteAddr().String())
+	n.ctx, n.cancel = context.WithCancel(s.ctx)
+	n.conn.setTop(peer.Conn())
+	return n
+}
+
+// Logout also comes when STARTTLS ends this session and the next has not begun.
+func (s *session) Logout() error {
+	s.cancel()
+	s.conn.setTop(nil)
+	return nil
+}
+
+// Reset comes after each transaction, whatever its end.
+func (s *session) Reset() {
+	s.setTransaction(nil)
+	s.conn.setBusy(false)
+}
+
+func (s *session) transaction() *transaction {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tx
+}
+
+func (s *session) setTransaction(tx *transaction) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tx = tx
+}
+
+// Mail opens a transaction.
+func (s *session) Mail(from string, opts *smtp.MailOptions) error {
+	if s.transaction() != nil {
+		return reply(mail.Refuse(503, "5.5.1", "a mail has been begun already; end it or send RSET"))
+	}
+	sub, known := s.submitter()
+	address, err := s.checkMail(sub, known, from, opts.Size)
+	if err != nil {
+		return s.refuse("MAIL", sub, err, "from", from)
+	}
+	s.mails++
+	s.setTransaction(&transaction{id: fmt.Sprintf("%s.%d", s.id, s.mails), sub: sub, known: known, esmtp: s.esmtp,
+		env: mail.Envelope{From: address, SMTPUTF8: opts.UTF8}})
+	s.conn.setBusy(true)
+	return nil
+}
+
+func (s *session) checkMail(sub *mail.Submitter, known bool, from string, size int64) (mail.Address, error) {
+	if s.lis.conf.Auth == "required" && !sub.Authenticated {
+		return "", mail.Refuse(530, "5.7.0", "log in first: %s", s.howToLogIn())
+	}
+	if size > s.srv.conf.MaxMessageBytes {
+		return "", mail.Refuse(552, "5.3.4", "the mail is larger than the %d octets that are taken here", s.srv.conf.MaxMessageBytes)
+	}
+	address, err := parseSender(from)
+	if err != nil {
+		return "", err
+	}
+	if known {
+		err = maySend(sub, address)
+	}
+	return address, err
+}
+
+func (s *session) howToLogIn() string {
+	if s.authOpen() {
+		return "switch on authentication (AUTH PLAIN or LOGIN) in the sending program"
+	}
+	return "switch on TLS (STARTTLS) and authentication in the sending program"
+}
+
+// Rcpt decides one recipient; a refusal leaves the others as they are.
+func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
+	tx := s.transaction()
+	if tx == nil {
+		return reply(mail.Refuse(503, "5.5.1", "MAIL must come first"))
+	}
+	address, err := parseRecipient(to)
+	if err == nil && !tx.known {
+		err = s.checkPublic(address)
+	}
+	if err == nil {
+		err = s.guard(func() error { return s.srv.conf.Intake.Check(s.ctx, tx.sub, tx.env.From, address) })
+	}
+	if err == nil && s.account != nil {
+		if e := s.account.allow(); e != nil {
+			err = e
+		}
+	}
+	if err != nil {
+		return s.refuse("RCPT", tx.sub, err, "id", tx.id, "from", tx.env.From, "to", to)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tx.env.Recipients = append(tx.env.Recipients, address)
+	return nil
+}
+
+// checkPublic refuses a client without rights, and says how to get some.
+func (s *session) checkPublic(to mail.Address) error {
+	if s.srv.conf.Public != nil && s.srv.conf.Public(to) {
+		return nil
+	}
+	ask := fmt.Sprintf("ask the administrator to add your address %s to smtp.network", s.conn.remote)
+	if s.authOpen() || s.lis.conf.Auth != "off" && s.lis.conf.TLS == "starttls" {
+		return mail.Refuse(530, "5.7.0", "you may not send from here without logging in: %s, or %s", s.howToLogIn(), ask)
+	}
+	return mail.Refuse(550, "5.7.1", "you may not send from here: %s", ask)
+}
+
+// Data receives one mail. For BDAT it runs in a goroutine of its own, which may
+// still be ending when the next transaction has begun: it must change nothing
+// of the session.
+func (s *session) Data(r io.Reader) error {
+	s.mu.Lock()
+	if s.tx == nil {
+		s.mu.Unlock()
+		return reply(mail.Refuse(503, "5.5.1", "MAIL and RCPT must come first"))
+	}
+	tx := *s.tx
+	s.mu.Unlock()
+	if !s.srv.begin() {
+		return reply(mail.Later(421, "4.3.2", "%s is shutting down; the mail was not taken", s.srv.conf.Hostname))
+	}
+	defer s.srv.end()
+
+	s.conn.arrives.Store(true)
+	defer s.conn.arrives.Store(false)
+	b := s.newBody(r, &tx)
+	id, err := s.accept(&tx, b)
+	if err != nil {
+		return s.refuse("DATA", tx.sub, err, "id", tx.id, "from", tx.env.From, "recipients", len(tx.env.Recipients), "octets", b.size)
+	}
+	s.log.Info("mail accepted", "message", id, "id", tx.id, "submitter", tx.sub.Name, "from", tx.env.From,
+		"recipients", len(tx.env.Recipients), "octets", b.size)
+	return &smtp.SMTPError{Code: 250, EnhancedCode: smtp.EnhancedCode{2, 0, 0}, Message: "queued as " + string(id)}
+}
+
+func (s *session) newBody(r io.Reader, tx *transaction) *body {
+	received := receivedField(s.srv.conf.Hostname, tx.id, tx.esmtp, tx.sub, tx.env, time.Now())
+	b := newBody(r, received, s.lis.conf.BareNewline == "reject", s.srv.conf.MaxMessageBytes)
+	b.gone = func() bool { return s.conn.left(s.peer.Conn()) }
+	b.failed = func() { s.conn.arrives.Store(false) } // a refused mail has one deadline for its rest
+	b.hangUp = s.conn.hangUp
+	return b
+}
+
+// accept gives the mail to the intake. What body found wrong explains an error
+// of the intake better than the intake can.
+func (s *session) accept(tx *transaction, b *body) (id mail.ID, err error) {
+	err = s.guard(func() error {
+		id, err = s.srv.conf.Intake.Accept(s.ctx, tx.sub, tx.env, b)
+		return err
+	})
+	if err == nil {
+		_, err = io.Copy(io.Discard, b)
+	}
+	if b.err != nil {
+		err = b.err
+	}
+	return id, err
+}
+
+// guard keeps a panic of the intake to this one mail.
+func (s *session) guard(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("panic in the intake", "panic", p, "stack", string(debug.Stack()))
+			err = errors.New("the intake panicked")
+		}
+	}()
+	return f()
+}
+
+// refuse logs a refusal and translates it.
+func (s *session) refuse(command string, sub *mail.Submitter, err error, attrs ...any) error {
+	r := reply(err)
+	attrs = append([]any{"command", command, "submitter", sub.Name, "code", r.Code, "reply", r.Message}, attrs...)
+	level := slog.LevelInfo
+	var e *mail.Error
+	if !errors.As(err, &e) || e.Err != nil {
+		attrs = append(attrs, "error", err)
+		level = slog.LevelWarn
+	}
+	s.log.Log(s.ctx, level, "mail refused", attrs...)
+	return r
+}

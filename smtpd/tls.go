@@ -1,0 +1,57 @@
+package smtpd
+
+import (
+	"crypto/tls"
+	"fmt"
+	"sync/atomic"
+)
+
+// Certificate is a key pair that can be read again while clients are served.
+type Certificate struct {
+	certFile, keyFile string
+	current           atomic.Pointer[tls.Certificate]
+}
+
+// LoadCertificate reads a PEM chain and its key.
+func LoadCertificate(certFile, keyFile string) (*Certificate, error) {
+	c := &Certificate{certFile: certFile, keyFile: keyFile}
+	return c, c.Reload()
+}
+
+// Reload reads the files again. On an error the former key pair stays in use.
+func (c *Certificate) Reload() error {
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err != nil {
+		return fmt.Errorf("read the TLS certificate %s and key %s: %w", c.certFile, c.keyFile, err)
+	}
+	c.current.Store(&pair)
+	return nil
+}
+
+// Get is for Config.GetCertificate.
+func (c *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return c.current.Load(), nil
+}
+
+func tlsConfig(l Listener, get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *tls.Config {
+	if l.TLS == "none" {
+		return nil
+	}
+	versions := map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
+	c := &tls.Config{GetCertificate: get, MinVersion: versions[l.TLSMin]}
+	if c.MinVersion < tls.VersionTLS12 {
+		c.CipherSuites = oldSuites()
+	}
+	return c
+}
+
+// oldSuites adds to Go's choice the RSA key exchange with AES, which is all
+// that old scanners speak; RC4 and 3DES stay out.
+func oldSuites() []uint16 {
+	var ids []uint16
+	for _, s := range tls.CipherSuites() {
+		ids = append(ids, s.ID)
+	}
+	return append(ids, tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA)
+}
