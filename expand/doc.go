@@ -1,0 +1,59 @@
+// Package expand makes the copies of a list mail. It has two halves that meet in
+// the values of a copy:
+//
+//   - [Compile] reads a mail once, when it is accepted, and turns it into fixed
+//     pieces, already encoded for transfer, with slots between them;
+//     [Compiled.Render] fills the slots for one copy.
+//   - [Expander] reads the directory page by page after the mail was accepted and
+//     stores, for each subscribed user, a copy with the values of
+//     [Compiled.Fields]; [Fields] is the vocabulary of both, [Filter] a list's
+//     choice of users.
+//
+// # From a mail to its copies
+//
+//  1. [CheckExpandable] refuses what a machine sent and what has been here before.
+//  2. The MIME parts are split at their boundaries, without decoding them. What
+//     cannot be changed for each recipient is refused: S/MIME, PGP, winmail.dat,
+//     meeting requests.
+//  3. Subject and the text/plain and text/html parts that are not attachments are
+//     decoded, transfer encoding first, then charset, and searched for
+//     placeholders in what the reader sees: {{field}} and {{field|fallback}},
+//     wherever Word put tags, entities and line breaks into them.
+//  4. A mail that nowhere shows {{Unsubscribe}} gets a paragraph with the link in
+//     the list's language, from the templates in the folder footer.
+//  5. The changed texts are written as UTF-8 in quoted-printable. A slot always
+//     stands at the start of a line and ends with a soft break, so that its value
+//     is encoded without a look at what is around it.
+//  6. All else is written back octet for octet: attachments, pictures, boundaries.
+//     Only what cannot travel in 7-bit lines of 998 octets becomes base64.
+//
+// # Placeholders
+//
+// Case, blanks and full-width forms make no difference in a name. A placeholder
+// stands in the Subject, in text, and in HTML's text and attributes href, alt and
+// title; not in other header fields, scripts, styles and comments. A value is
+// verbatim in text, escaped in HTML, percent-encoded in a link; blanks around it
+// are cut, and it is never searched for placeholders itself. Where it is empty the
+// fallback stands. {{Email}}, {{List}}, {{Date}} and {{Unsubscribe}} are always
+// known. A name that is not known, a placeholder that is not closed and those of
+// other programs refuse the mail in a sentence that says what to write.
+//
+// # The header of a copy
+//
+// Of the sender's fields only From, Reply-To, Subject and those of MIME reach a
+// copy. New are To with that one recipient, Date, Message-ID (the copy's tag at our
+// host), List-Id, List-Unsubscribe, List-Unsubscribe-Post, X-Auto-Response-Suppress
+// and X-Postern-Copy, which holds the tag and by which a copy that comes back is
+// known. All of it is 7-bit; a value makes no new field.
+//
+// # Ordinary mail
+//
+// [Ordinary] is for relayed mail: the header loses what must not go on and gains
+// what is missing, and the body stays as it is.
+//
+// # Promises
+//
+// The same copy and token render to the same octets. Render allocates nothing of
+// the body's size. A Compiled that was stored by an older version can be loaded. No
+// input makes the compiler panic; what it accepts, any MIME reader can read.
+package expand

@@ -1,0 +1,352 @@
+package expand
+
+import (
+	"bytes"
+	"cmp"
+	"html"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	xhtml "golang.org/x/net/html"
+)
+
+// edit puts pieces in the place of a stretch of the source.
+type edit struct {
+	start, end int
+	pieces     []piece
+}
+
+// apply makes the edits of s, which do not overlap.
+func apply(s string, edits []edit) []piece {
+	slices.SortStableFunc(edits, func(a, b edit) int { return cmp.Compare(a.start, b.start) })
+	var out []piece
+	at := 0
+	for _, e := range edits {
+		if e.start > at {
+			out = append(out, piece{text: s[at:e.start]})
+		}
+		out = append(out, e.pieces...)
+		at = max(at, e.end)
+	}
+	if at < len(s) {
+		out = append(out, piece{text: s[at:]})
+	}
+	return out
+}
+
+// edits resolves what f has found: the value stands where the placeholder starts;
+// its other characters go, and the tags between them stay, so that they balance.
+func (c *compiler) edits(f *finder, as form) ([]edit, error) {
+	if err := f.finish(); err != nil {
+		return nil, err
+	}
+	if err := checkStrangers(f.seen.String(), f.where, c.in.Vocabulary); err != nil {
+		return nil, err
+	}
+	var edits []edit
+	for _, p := range f.found {
+		how := as
+		switch {
+		case as == asURL && p.first && c.isLink(p.inner):
+			how = asHTML
+		case as == asURL && p.first && len(p.scheme) == 0:
+			how = asLink
+		}
+		put, err := c.fill(p.inner, f.where, how)
+		if err != nil {
+			return nil, err
+		}
+		if put.slot != nil && put.slot.Field == slotLink && len(p.scheme) > 0 {
+			edits = append(edits, edit{p.scheme[0].start, p.scheme[len(p.scheme)-1].end, nil})
+		}
+		for i, g := range p.glyphs {
+			e := edit{start: g.start, end: g.end}
+			if i == 0 {
+				e.pieces = []piece{put}
+			}
+			edits = append(edits, e)
+		}
+	}
+	return edits, nil
+}
+
+// htmlPieces compiles HTML. Only text, and the attributes href, alt and title, hold
+// placeholders; scripts, styles and comments (Outlook's conditional ones too) are
+// left alone. A charset that the HTML names becomes utf-8.
+func (c *compiler) htmlPieces(t *text, where string) ([]piece, error) {
+	f := &finder{where: where}
+	var edits []edit
+	err := eachToken(t.src, func(k token) error {
+		switch {
+		case k.kind == xhtml.TextToken && !k.hidden:
+			for _, g := range glyphs(t.src[k.start:k.end], k.start) {
+				f.feed(g)
+			}
+		case k.kind == xhtml.StartTagToken || k.kind == xhtml.SelfClosingTagToken:
+			e, err := c.tag(t.src, k, where)
+			if err != nil {
+				return err
+			}
+			edits = append(edits, e...)
+			fallthrough
+		case k.kind == xhtml.EndTagToken:
+			if isBlock(k.name) {
+				f.stop()
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	found, err := c.edits(f, asHTML)
+	return apply(t.src, append(edits, found...)), err
+}
+
+// token is a stretch of HTML.
+type token struct {
+	kind       xhtml.TokenType
+	name       string // of a tag, lower case
+	hidden     bool   // text of a script or style
+	start, end int
+}
+
+// eachToken calls f for each token of s; the stretches follow on each other.
+func eachToken(s string, f func(token) error) error {
+	z := xhtml.NewTokenizer(strings.NewReader(s))
+	hidden := false
+	for at := 0; ; {
+		k := token{kind: z.Next(), start: at, hidden: hidden}
+		if k.kind == xhtml.ErrorToken {
+			return nil
+		}
+		at += len(z.Raw())
+		if k.end = at; k.kind == xhtml.StartTagToken || k.kind == xhtml.EndTagToken || k.kind == xhtml.SelfClosingTagToken {
+			name, _ := z.TagName()
+			k.name = string(name)
+			hidden = k.kind != xhtml.EndTagToken && (k.name == "script" || k.name == "style")
+		}
+		if err := f(k); err != nil {
+			return err
+		}
+	}
+}
+
+// isBlock names the elements that end a line, and so a placeholder.
+func isBlock(name string) bool {
+	switch name {
+	case "address", "article", "aside", "blockquote", "body", "br", "caption", "center", "dd", "div", "dl", "dt", "fieldset",
+		"figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "head", "header", "hr", "html", "li", "main", "nav",
+		"ol", "option", "p", "pre", "section", "select", "table", "tbody", "td", "textarea", "tfoot", "th", "thead", "title", "tr", "ul":
+		return true
+	}
+	return false
+}
+
+// entity is a character reference; the semicolon may be missing.
+var entity = regexp.MustCompile(`^&(#[0-9]{1,8};?|#[xX][0-9a-fA-F]{1,6};?|[A-Za-z][A-Za-z0-9]{1,31};?)`)
+
+// glyphs are the characters of HTML text that starts at octet base of the source.
+func glyphs(s string, base int) []glyph {
+	gs := make([]glyph, 0, len(s))
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if r == '&' {
+			if ref := entity.FindString(s[i:min(len(s), i+40)]); ref != "" {
+				if v := html.UnescapeString(ref); utf8.RuneCountInString(v) == 1 {
+					r, _ = utf8.DecodeRuneInString(v)
+					size = len(ref)
+				}
+			}
+		}
+		gs = append(gs, glyph{r, base + i, base + i + size})
+		i += size
+	}
+	return gs
+}
+
+// tag compiles the attributes of a start tag.
+func (c *compiler) tag(src string, k token, where string) ([]edit, error) {
+	var edits []edit
+	for _, a := range attributes(src[k.start:k.end], k.start) {
+		value := src[a.start:a.end]
+		var e []edit
+		var err error
+		switch {
+		case k.name == "meta" && (a.name == "content" || a.name == "charset"):
+			e = mendCharset(value, a)
+		case a.name == "href":
+			e, err = c.attribute(percentDecoded(glyphs(value, a.start)), where+", in a link", linkForm(value))
+		case a.name == "alt" || a.name == "title":
+			e, err = c.attribute(glyphs(value, a.start), where+", in a picture's text", asHTML)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(e) > 0 && !a.quoted {
+			quote := []piece{{text: `"`}}
+			e = slices.Concat([]edit{{a.start, a.start, quote}}, e, []edit{{a.end, a.end, quote}})
+		}
+		edits = append(edits, e...)
+	}
+	return edits, nil
+}
+
+func linkForm(value string) form {
+	if v := strings.TrimSpace(value); len(v) > 7 && strings.EqualFold(v[:7], "mailto:") {
+		return asMailto
+	}
+	return asURL
+}
+
+func (c *compiler) attribute(gs []glyph, where string, as form) ([]edit, error) {
+	if !slices.ContainsFunc(gs, func(g glyph) bool { r := narrow(g.r); return r == '{' || r == '|' }) {
+		return nil, nil
+	}
+	f := &finder{where: where}
+	for _, g := range gs {
+		f.feed(g)
+	}
+	return c.edits(f, as)
+}
+
+// percentDecoded joins the glyphs of percent-encoded characters.
+func percentDecoded(gs []glyph) []glyph {
+	out := make([]glyph, 0, len(gs))
+	for i := 0; i < len(gs); {
+		var octets []byte
+		for j := i; j+2 < len(gs) && gs[j].r == '%' && len(octets) < utf8.UTFMax; j += 3 {
+			hi, lo := unhexRune(gs[j+1].r), unhexRune(gs[j+2].r)
+			if hi < 0 || lo < 0 {
+				break
+			}
+			octets = append(octets, byte(hi<<4|lo))
+		}
+		r, size := utf8.DecodeRune(octets)
+		if len(octets) == 0 || r == utf8.RuneError {
+			out = append(out, gs[i])
+			i++
+			continue
+		}
+		out = append(out, glyph{r, gs[i].start, gs[i+3*size-1].end})
+		i += 3 * size
+	}
+	return out
+}
+
+func unhexRune(r rune) int {
+	if r >= utf8.RuneSelf {
+		return -1
+	}
+	return unhex(byte(r))
+}
+
+var metaCharset = regexp.MustCompile(`(?i)charset\s*=\s*["']?([^\s;"']+)`)
+
+func mendCharset(value string, a attribute) []edit {
+	if a.name == "charset" {
+		return []edit{{a.start, a.end, []piece{{text: "utf-8"}}}}
+	}
+	if m := metaCharset.FindStringSubmatchIndex(value); m != nil {
+		return []edit{{a.start + m[2], a.start + m[3], []piece{{text: "utf-8"}}}}
+	}
+	return nil
+}
+
+// attribute is one of a tag; start and end are of its value in the source, without
+// quotes.
+type attribute struct {
+	name       string
+	start, end int
+	quoted     bool
+}
+
+// attributes reads those of a raw tag as HTML's tokenizer does.
+func attributes(tag string, base int) []attribute {
+	var all []attribute
+	i := 1 + strings.IndexFunc(tag[1:], func(r rune) bool { return isSpaceOr(r, "/>") })
+	for i > 0 && i < len(tag) {
+		i += skip(tag[i:], " \t\r\n\f/")
+		if i >= len(tag) || tag[i] == '>' {
+			break
+		}
+		n := 1 + until(tag[i+1:], "/>=")
+		a := attribute{name: strings.ToLower(tag[i : i+n])}
+		i += n
+		j := i + skip(tag[i:], " \t\r\n\f")
+		if j >= len(tag) || tag[j] != '=' {
+			continue
+		}
+		i = j + 1 + skip(tag[j+1:], " \t\r\n\f")
+		if i >= len(tag) {
+			break
+		}
+		if q := tag[i]; q == '"' || q == '\'' {
+			end := strings.IndexByte(tag[i+1:], q)
+			if end < 0 {
+				break
+			}
+			a.start, a.end, a.quoted = i+1, i+1+end, true
+			i = a.end + 1
+		} else {
+			a.start, a.end = i, i+until(tag[i:], ">")
+			i = a.end
+		}
+		a.start, a.end = a.start+base, a.end+base
+		all = append(all, a)
+	}
+	return all
+}
+
+func isSpaceOr(r rune, marks string) bool {
+	return unicode.IsSpace(r) || strings.ContainsRune(marks, r)
+}
+
+func skip(s, set string) int { return len(s) - len(strings.TrimLeft(s, set)) }
+
+// until is how much of s stands before a blank or one of marks.
+func until(s, marks string) int {
+	if i := strings.IndexFunc(s, func(r rune) bool { return r < utf8.RuneSelf && isSpaceOr(r, marks) }); i >= 0 {
+		return i
+	}
+	return len(s)
+}
+
+// htmlCharset is what the HTML says of itself, for a part whose type names none.
+func htmlCharset(b []byte) string {
+	head := b[:min(len(b), 4096)]
+	if i := bytes.Index(bytes.ToLower(head), []byte("<body")); i >= 0 {
+		head = head[:i]
+	}
+	if m := metaCharset.FindSubmatch(head); m != nil {
+		return string(m[1])
+	}
+	return ""
+}
+
+// bodyEnd is where a paragraph can be put last: before the last </body>, else
+// before the last </html>, else at the end.
+func bodyEnd(s string) int {
+	body, root := -1, -1
+	_ = eachToken(s, func(k token) error {
+		if k.kind == xhtml.EndTagToken {
+			switch k.name {
+			case "body":
+				body = k.start
+			case "html":
+				root = k.start
+			}
+		}
+		return nil
+	})
+	switch {
+	case body >= 0:
+		return body
+	case root >= 0:
+		return root
+	}
+	return len(s)
+}

@@ -1,0 +1,174 @@
+package expand
+
+import (
+	"html"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// form is how a value is written where it stands.
+type form uint8
+
+const (
+	asText   form = iota // verbatim
+	asHTML               // escaped for text and quoted attributes
+	asURL                // percent-encoded, as a part of a URL
+	asMailto             // the same but for @, in mailto:
+	asLink               // the start of a URL: an http(s) URL stays one
+)
+
+// Fields of a slot that no copy's Values hold.
+const (
+	slotEmail = -1
+	slotLink  = -2 // the unsubscribe link
+)
+
+// slot is where a copy differs: At octets into the fixed text that stands around.
+type slot struct {
+	At       int    `json:"at"`
+	Field    int    `json:"field"` // index of Compiled.Fields, or slotEmail, slotLink
+	Fallback string `json:"fallback,omitempty"`
+	As       form   `json:"as,omitempty"`
+}
+
+// piece is some source text, or the slot that stands in its place.
+type piece struct {
+	text string
+	slot *slot
+}
+
+// appendValue writes v in the form. Controls other than tab and line end are
+// dropped: they have no place in text, and NUL none in mail.
+func (f form) appendValue(dst []byte, v string) []byte {
+	v = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\t' && r != '\n' && r != '\r' {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(v, "\ufffd"))
+	switch f {
+	case asHTML:
+		return append(dst, html.EscapeString(v)...)
+	case asURL:
+		return appendPercent(dst, v, "")
+	case asMailto:
+		return appendPercent(dst, v, "@")
+	case asLink:
+		if low := strings.ToLower(v); strings.HasPrefix(low, "http://") || strings.HasPrefix(low, "https://") {
+			return append(dst, html.EscapeString(string(appendPercent(nil, v, "@%!#$&'()*+,/:;=?[]")))...)
+		}
+		return appendPercent(dst, v, "")
+	}
+	return append(dst, v...)
+}
+
+const hexDigits = "0123456789ABCDEF"
+
+// appendPercent keeps what RFC 3986 §2.3 calls unreserved, and what keep holds.
+func appendPercent(dst []byte, s, keep string) []byte {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0 || strings.IndexByte(keep, c) >= 0 {
+			dst = append(dst, c)
+			continue
+		}
+		dst = append(dst, '%', hexDigits[c>>4], hexDigits[c&15])
+	}
+	return dst
+}
+
+// qp writes quoted-printable (RFC 2045 §6.7) in lines of at most 76 octets, a
+// character never on two lines.
+type qp struct {
+	out []byte
+	col int
+}
+
+// write takes text with CRLF line ends.
+func (q *qp) write(s string) {
+	for i := 0; i < len(s); {
+		if s[i] == '\r' && i+1 < len(s) && s[i+1] == '\n' {
+			q.endLine()
+			i += 2
+			continue
+		}
+		_, size := utf8.DecodeRuneInString(s[i:])
+		q.char(s[i : i+size])
+		i += size
+	}
+}
+
+func (q *qp) endLine() {
+	if n := len(q.out); n > 0 && q.col > 0 && (q.out[n-1] == ' ' || q.out[n-1] == '\t') {
+		last := q.out[n-1]
+		q.out = q.out[:n-1]
+		if q.col += 2; q.col > 76 {
+			q.soft()
+			q.col = 3
+		}
+		q.out = append(q.out, '=', hexDigits[last>>4], hexDigits[last&15])
+	}
+	q.out = append(q.out, '\r', '\n')
+	q.col = 0
+}
+
+func (q *qp) char(s string) {
+	safe := len(s) == 1 && (s[0] >= ' ' && s[0] < 0x7f && s[0] != '=' || s[0] == '\t')
+	width := 3 * len(s)
+	if safe {
+		width = 1
+	}
+	if q.col+width > 75 {
+		q.soft()
+	}
+	q.col += width
+	if safe {
+		q.out = append(q.out, s[0])
+		return
+	}
+	for i := 0; i < len(s); i++ {
+		q.out = append(q.out, '=', hexDigits[s[i]>>4], hexDigits[s[i]&15])
+	}
+}
+
+// soft breaks the line so that the reader does not see it.
+func (q *qp) soft() {
+	if q.col > 0 {
+		q.out = append(q.out, '=', '\r', '\n')
+		q.col = 0
+	}
+}
+
+// encode writes pieces as quoted-printable behind dst. Every slot stands at the
+// start of a line, so that its value is encoded without a look at what is around.
+func encode(dst []byte, pieces []piece, slots []slot) ([]byte, []slot) {
+	q := qp{out: dst}
+	open := false // a slot's line, which its value may leave unended, is the last
+	for _, p := range pieces {
+		if p.slot == nil {
+			q.write(p.text)
+			open = open && p.text == ""
+			continue
+		}
+		q.soft()
+		s := *p.slot
+		s.At = len(q.out)
+		slots, open = append(slots, s), true
+	}
+	if open { // a body never ends with a soft break
+		q.endLine()
+	}
+	return q.out, slots
+}
+
+// appendSlot writes a value for a slot made by encode.
+func appendSlot(dst []byte, s slot, value string) []byte {
+	q := qp{out: dst}
+	q.write(lines(string(s.As.appendValue(nil, value))))
+	if n := len(q.out); q.col > 0 && q.out[n-1] == ' ' { // a blank before a soft break is safe, but not to all
+		q.out = append(q.out[:n-1], "=20"...)
+	}
+	q.soft()
+	return q.out
+}

@@ -1,0 +1,90 @@
+package expand
+
+import (
+	"net/url"
+	"strings"
+	"unicode/utf8"
+)
+
+// text is the decoded text of a part and what becomes of it.
+type text struct {
+	src     string // UTF-8, CRLF
+	html    bool
+	flowed  bool // format=flowed (RFC 3676)
+	delsp   bool
+	changed bool // else the part stays as it is
+	pieces  []piece
+}
+
+// textPieces compiles plain text. A placeholder may go over one line end, where a
+// client wrapped it, and not over an empty line.
+func (c *compiler) textPieces(t *text, where string) ([]piece, error) {
+	f := &finder{where: where}
+	var edits []edit
+	s := t.src
+	for i := 0; i < len(s); {
+		if n := percentPlaceholder(s[i:]); n > 0 {
+			e, err := c.percent(s[i:i+n], i, where)
+			if err != nil {
+				return nil, err
+			}
+			edits = append(edits, e)
+			f.feed(glyph{'\ufffc', i, i + n})
+			i += n
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case strings.HasPrefix(s[i:], "\r\n\r\n"):
+			f.stop()
+			size = 4
+		case t.delsp && strings.HasPrefix(s[i:], " \r\n"):
+			size = 3 // RFC 3676 §4.1: the blank is not part of the text
+		case r == '\r':
+		default:
+			f.feed(glyph{r, i, i + size})
+		}
+		i += size
+	}
+	found, err := c.edits(f, asText)
+	if err != nil {
+		return nil, err
+	}
+	if t.flowed {
+		stuff(s, found)
+	}
+	return apply(s, append(edits, found...)), nil
+}
+
+// stuff puts the blank of RFC 3676 §4.4 before a value at the start of a line, so
+// that no value makes a quotation of it.
+func stuff(s string, edits []edit) {
+	for i, e := range edits {
+		if len(e.pieces) > 0 && (e.start == 0 || s[e.start-1] == '\n') {
+			edits[i].pieces = append([]piece{{text: " "}}, e.pieces...)
+		}
+	}
+}
+
+// percentPlaceholder is the length of %7B%7B...%7D%7D at the start of s: what
+// Outlook makes of braces in the address of a link when it writes the text part.
+func percentPlaceholder(s string) int {
+	if len(s) < 12 || s[0] != '%' || !strings.EqualFold(s[:6], "%7B%7B") {
+		return 0
+	}
+	head := s[:min(len(s), maxPlaceholder)]
+	end := strings.Index(strings.ToLower(head), "%7d%7d")
+	if end < 0 || strings.ContainsAny(head[:end], " \t\r\n<>\"") {
+		return 0
+	}
+	return end + 6
+}
+
+func (c *compiler) percent(s string, at int, where string) (edit, error) {
+	inner, err := url.PathUnescape(s[6 : len(s)-6])
+	if err != nil {
+		inner = s[6 : len(s)-6]
+	}
+	p, err := c.fill(inner, where, asURL)
+	return edit{at, at + len(s), []piece{p}}, err
+}
