@@ -94,19 +94,21 @@ type Message struct {
 	Submission ID `json:"submission"` // shared by the messages of one DATA
 	// Siblings are the submission's list messages before this one: whoever has a
 	// copy of one of them gets none of this, and they expand first.
-	Siblings   []ID         `json:"siblings,omitempty"`
-	List       *ListPolicy  `json:"list,omitempty"`
-	From       Address      `json:"from"`        // envelope sender, "" is null
-	HeaderFrom Address      `json:"header_from"` // the From header's mailbox, after rewrite_from
-	Submitter  string       `json:"submitter"`
-	Subject    string       `json:"subject"` // decoded, placeholders as written
-	Priority   Priority     `json:"priority"`
-	Lane       string       `json:"lane,omitempty"` // as configured at acceptance; "" is the first
-	State      MessageState `json:"state"`
-	Reason     string       `json:"reason,omitempty"` // why it waits or failed, in words
-	AcceptedAt time.Time    `json:"accepted_at"`
-	DoneAt     time.Time    `json:"done_at,omitzero"`
-	Size       int64        `json:"size"` // octets of the body file
+	Siblings   []ID        `json:"siblings,omitempty"`
+	List       *ListPolicy `json:"list,omitempty"`
+	From       Address     `json:"from"`        // envelope sender, "" is null
+	HeaderFrom Address     `json:"header_from"` // the From header's mailbox, after rewrite_from
+	// RewriteFrom is the submitter's at acceptance: From of ordinary mail becomes it.
+	RewriteFrom Address      `json:"rewrite_from,omitempty"`
+	Submitter   string       `json:"submitter"`
+	Subject     string       `json:"subject"` // decoded, placeholders as written
+	Priority    Priority     `json:"priority"`
+	Lane        string       `json:"lane,omitempty"` // as configured at acceptance; "" is the first
+	State       MessageState `json:"state"`
+	Reason      string       `json:"reason,omitempty"` // why it waits or failed, in words
+	AcceptedAt  time.Time    `json:"accepted_at"`
+	DoneAt      time.Time    `json:"done_at,omitzero"`
+	Size        int64        `json:"size"` // octets of the body file
 	// Fields names what each copy's Values hold, in order.
 	Fields []string `json:"fields,omitempty"`
 	// Required marks the Fields that have no fallback: an empty value counts.

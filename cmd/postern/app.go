@@ -85,7 +85,7 @@ func (a *App) build() error {
 	if err != nil {
 		return err
 	}
-	a.renderer = newRenderer(a.spool, keyring)
+	a.renderer = newRenderer(a.cfg, a.spool, keyring)
 	a.relay, err = relay.New(relay.Config{
 		Spool: a.spool, Lanes: lanes, Render: a.renderer.render, Sign: keys.Sign, Blocked: blocked(a.index),
 		Lists: a.cfg.listSchedule(), Ordinary: a.cfg.ordinarySchedule(), Unknowns: a.cfg.unknowns(), Log: a.log,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -43,6 +44,15 @@ func openStore(cfg *Config, log *slog.Logger) (directory.Store, error) {
 		})
 	}
 	return embedded.Open(filepath.Join(cfg.DataDir, "directory.db"))
+}
+
+// location is the configured time zone, which Validate has found to exist.
+func (c *Config) location() *time.Location {
+	l, err := time.LoadLocation(c.Timezone)
+	if err != nil {
+		return time.Local
+	}
+	return l
 }
 
 // laneOf is the live lane of a message: the one of its acceptance, or the first
@@ -218,10 +228,10 @@ func newAPI(cfg *Config, s *spool.Spool, store directory.Store, index *directory
 	render func(*mail.Message, *mail.Copy) (mail.Content, error), log *slog.Logger) *admin.API {
 	return &admin.API{
 		Spool: s, Users: store, Render: render, Log: log,
-		Import: func(ctx context.Context, r ioReader, progress func(admin.Progress)) (admin.Imported, error) {
+		Import: func(ctx context.Context, r io.Reader, progress func(admin.Progress)) (admin.Imported, error) {
 			return importUsers(ctx, r, store, index, log, progress)
 		},
-		Export: func(ctx context.Context, w ioWriter) error { return directory.Export(ctx, store, w) },
+		Export: func(ctx context.Context, w io.Writer) error { return directory.Export(ctx, store, w) },
 	}
 }
 

@@ -1,0 +1,389 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/textproto"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"postern/directory"
+	"postern/expand"
+	"postern/mail"
+	"postern/optout"
+	"postern/relay/sign"
+	"postern/spool"
+)
+
+// repeatWindow is how long a submission is recognised when its client, who lost
+// our 250, sends it again.
+const repeatWindow = 10 * time.Minute
+
+// intake decides what is taken at RCPT and DATA, and turns a submission into
+// messages: one for each list, one for the ordinary recipients.
+type intake struct {
+	cfg     *Config
+	spool   *spool.Spool
+	index   *directory.Index
+	fields  *expand.Fields
+	keys    *sign.Keys
+	keyring *optout.Keyring
+	log     *slog.Logger
+
+	lists    map[string]*ListConfig // by address key
+	ours     map[string]bool        // domains that have lists and nobody's mailbox
+	location *time.Location
+}
+
+func newIntake(cfg *Config, s *spool.Spool, index *directory.Index, fields *expand.Fields, keys *sign.Keys, keyring *optout.Keyring, log *slog.Logger) *intake {
+	in := &intake{cfg: cfg, spool: s, index: index, fields: fields, keys: keys, keyring: keyring, log: log,
+		lists: map[string]*ListConfig{}, ours: map[string]bool{}, location: cfg.location()}
+	for i := range cfg.Lists {
+		l := &cfg.Lists[i]
+		in.lists[l.Address.Key()] = l
+		in.ours[l.Address.Domain()] = true
+	}
+	for _, d := range cfg.DKIM { // where people have mailboxes too
+		delete(in.ours, mail.Address("x@"+d.Domain).Domain())
+	}
+	return in
+}
+
+// public names the recipients that anybody may write to.
+func (in *intake) public(to mail.Address) bool {
+	return in.cfg.OptOut.Mailto != "" && to.Key() == in.cfg.OptOut.Mailto.Key()
+}
+
+// Check decides one recipient.
+func (in *intake) Check(_ context.Context, sub *mail.Submitter, from, to mail.Address) error {
+	if in.public(to) {
+		return nil
+	}
+	if l := in.lists[to.Key()]; l != nil {
+		return in.checkList(sub, from, l)
+	}
+	if in.ours[to.Domain()] {
+		return mail.Refuse(550, "5.1.1", "there is no list %s here", to)
+	}
+	if !sub.Relay {
+		return mail.Refuse(550, "5.7.1", "%s may not send to ordinary addresses such as %s: the right `relay` is missing in the configuration", sub.Name, to)
+	}
+	if _, err := to.ASCII(); err != nil {
+		return err
+	}
+	return in.checkRoom()
+}
+
+func (in *intake) checkList(sub *mail.Submitter, from mail.Address, l *ListConfig) error {
+	switch {
+	case from == "":
+		return mail.Refuse(550, "5.7.1", "%s takes no mail from the null sender: bounces and automatic replies are not expanded", l.Address)
+	case !sub.MayUseList(l.ID):
+		return mail.Refuse(550, "5.7.1", "%s may not send to the list %s: it is not among its `lists` in the configuration", sub.Name, l.Address)
+	case !sub.Authenticated && !sub.Loopback:
+		return mail.Refuse(550, "5.7.1", "the list %s is open only to those who log in (AUTH) or are on this machine; %s is neither", l.Address, sub.Name)
+	}
+	return in.checkRoom()
+}
+
+// checkRoom puts mail off when the queue or the disk is full.
+func (in *intake) checkRoom() error {
+	if err := in.spool.Broken(); err != nil {
+		return mail.Later(452, "4.3.0", "the spool cannot be written at the moment; try again later")
+	}
+	if n := in.spool.OpenCopies(); n >= in.cfg.SMTP.MaxQueue {
+		return mail.Later(452, "4.3.1", "%d copies are waiting to be sent, as many as this gateway takes; try again later", n)
+	}
+	return nil
+}
+
+// Accept takes a submission into custody: everything is on disk when it returns
+// an id, and nothing is kept when it returns an error.
+func (in *intake) Accept(ctx context.Context, sub *mail.Submitter, env mail.Envelope, r io.Reader) (mail.ID, error) {
+	body, err := in.spool.NewBody()
+	if err != nil {
+		return "", full(err)
+	}
+	defer body.Discard()
+	if _, err := io.Copy(writeErrors{body}, r); err != nil {
+		return "", full(err)
+	}
+	now := time.Now()
+	env, left := in.takeOptOuts(env)
+	if left {
+		if err := in.leaveByMail(ctx, sub, body, now); err != nil || len(env.Recipients) == 0 {
+			return mail.NewID(now), err
+		}
+	}
+	msgs, err := in.messages(sub, env, body, now)
+	if err != nil {
+		return "", err
+	}
+	err = in.spool.Accept(ctx, body, msgs)
+	var again *spool.Repeated
+	switch {
+	case errors.As(err, &again):
+		in.log.Info("repeated submission", "message", again.ID, "session", sub.Session)
+		return again.ID, nil
+	case err != nil:
+		return "", full(err)
+	}
+	for i := range msgs {
+		m := &msgs[i].Message
+		in.log.Info("accepted", "message", m.ID, "list", m.ListID(), "from", m.From, "submitter", sub.Name,
+			"session", sub.Session, "bytes", m.Size, "copies", len(msgs[i].Copies))
+	}
+	return msgs[0].Message.ID, nil
+}
+
+// writeErrors marks the errors of writing, so that a client's broken connection
+// is told from a broken disk.
+type writeErrors struct{ w io.Writer }
+
+type diskError struct{ err error }
+
+func (e *diskError) Error() string { return "write the body: " + e.err.Error() }
+func (e *diskError) Unwrap() error { return e.err }
+
+func (w writeErrors) Write(p []byte) (int, error) {
+	n, err := w.w.Write(p)
+	if err != nil {
+		err = &diskError{err}
+	}
+	return n, err
+}
+
+// full answers 452 for whatever keeps mail from being stored (RFC 5321 §4.2.3).
+func full(err error) error {
+	var known *mail.Error
+	var disk *diskError
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return &mail.Error{Code: 452, Enhanced: "4.3.1", Public: "the disk of this gateway is full; try again later", Err: err}
+	case errors.As(err, &disk), errors.Is(err, spool.ErrBroken), errors.Is(err, spool.ErrClosed):
+		return &mail.Error{Code: 452, Enhanced: "4.3.0", Public: "the spool cannot be written at the moment; try again later", Err: err}
+	}
+	var sys syscall.Errno
+	if errors.As(err, &sys) {
+		return &mail.Error{Code: 452, Enhanced: "4.3.0", Public: "the spool cannot be written at the moment; try again later", Err: err}
+	}
+	return err
+}
+
+// messages makes the messages of a submission, in the order in which their lists
+// were named; the ordinary recipients' comes last.
+func (in *intake) messages(sub *mail.Submitter, env mail.Envelope, body *spool.Body, now time.Time) ([]spool.Accepted, error) {
+	raw, err := readBody(body)
+	if err != nil {
+		return nil, full(err)
+	}
+	lists, ordinary := in.split(env.Recipients)
+	submission := mail.NewID(now)
+	mark := fingerprint(env.From, raw)
+	var msgs []spool.Accepted
+	var siblings []mail.ID
+	for _, l := range lists {
+		a, err := in.listMessage(sub, env, l, raw, now)
+		if err != nil {
+			return nil, err
+		}
+		a.Message.Submission, a.Message.Siblings = submission, siblings
+		if mark != "" {
+			a.Repeat, a.RepeatSince = mark+" "+l.ID, now.Add(-repeatWindow)
+		}
+		siblings = append(siblings[:len(siblings):len(siblings)], a.Message.ID)
+		msgs = append(msgs, a)
+	}
+	if len(ordinary) > 0 {
+		a, err := in.ordinaryMessage(sub, env, ordinary, raw, now)
+		if err != nil {
+			return nil, err
+		}
+		a.Message.Submission = submission
+		msgs = append(msgs, a)
+	}
+	return msgs, nil
+}
+
+func (in *intake) split(rcpts []mail.Address) (lists []*ListConfig, ordinary []mail.Address) {
+	seen := map[string]bool{}
+	for _, to := range rcpts {
+		if seen[to.Key()] {
+			continue
+		}
+		seen[to.Key()] = true
+		if l := in.lists[to.Key()]; l != nil {
+			lists = append(lists, l)
+		} else {
+			ordinary = append(ordinary, to)
+		}
+	}
+	return lists, ordinary
+}
+
+func (in *intake) listMessage(sub *mail.Submitter, env mail.Envelope, l *ListConfig, raw []byte, now time.Time) (spool.Accepted, error) {
+	id := mail.NewID(now)
+	policy := l.policy()
+	if err := expand.CheckExpandable(raw, policy); err != nil {
+		return spool.Accepted{}, err
+	}
+	c, err := expand.Compile(in.input(id, policy, sub, raw, now))
+	if err != nil {
+		return spool.Accepted{}, err
+	}
+	if err := in.checkFrom(sub, c.HeaderFrom()); err != nil {
+		return spool.Accepted{}, err
+	}
+	compiled, err := c.MarshalBinary()
+	if err != nil {
+		return spool.Accepted{}, err
+	}
+	m := in.message(id, sub, env, raw, now)
+	m.List, m.Lane, m.State = &policy, l.Lane, mail.Expanding
+	m.HeaderFrom, m.Subject = c.HeaderFrom(), c.Subject()
+	m.Fields, m.Required = c.Fields(), c.Required()
+	m.TokenKey = in.keyring.Newest()
+	m.Streaming = policy.Release == "immediate" && (policy.Missing == "skip" || !slices.Contains(m.Required, true))
+	return spool.Accepted{Message: m, Compiled: compiled}, nil
+}
+
+func (in *intake) ordinaryMessage(sub *mail.Submitter, env mail.Envelope, to []mail.Address, raw []byte, now time.Time) (spool.Accepted, error) {
+	id := mail.NewID(now)
+	r := expand.Ordinary(in.input(id, mail.ListPolicy{}, sub, raw, now))
+	if err := in.checkFrom(sub, r.From); err != nil {
+		return spool.Accepted{}, err
+	}
+	m := in.message(id, sub, env, raw, now)
+	m.State, m.HeaderFrom, m.Subject, m.RewriteFrom = mail.Sending, r.From, r.Subject, sub.RewriteFrom
+	a := spool.Accepted{Message: m}
+	for _, to := range to {
+		a.Copies = append(a.Copies, mail.Copy{To: to})
+	}
+	return a, nil
+}
+
+func (in *intake) input(id mail.ID, policy mail.ListPolicy, sub *mail.Submitter, raw []byte, now time.Time) expand.Input {
+	return expand.Input{
+		ID: id, Raw: raw, List: policy, Hostname: in.cfg.Hostname, Mailto: in.cfg.OptOut.Mailto, BaseURL: in.cfg.OptOut.BaseURL,
+		Date: now.In(in.location), Vocabulary: in.fields, RewriteFrom: sub.RewriteFrom,
+	}
+}
+
+func (in *intake) message(id mail.ID, sub *mail.Submitter, env mail.Envelope, raw []byte, now time.Time) mail.Message {
+	return mail.Message{
+		ID: id, From: env.From, Submitter: sub.Name, Priority: sub.Priority, AcceptedAt: now, Size: int64(len(raw)),
+	}
+}
+
+// checkFrom holds the right to the From header and to a signature for it.
+func (in *intake) checkFrom(sub *mail.Submitter, from mail.Address) error {
+	if from == "" {
+		return mail.Refuse(550, "5.6.0", "the From header is missing or has not exactly one address; mail needs one From")
+	}
+	if sub.RewriteFrom == "" && !sub.MaySendAs(from) {
+		return mail.Refuse(550, "5.7.1", "%s may not send mail whose From is %s: it is not among its `send_as` in the configuration", sub.Name, from)
+	}
+	if _, found, _ := in.keys.For(from); found {
+		return nil
+	}
+	if freeMail(from.Domain()) {
+		return mail.Refuse(550, "5.7.1", "From is %s, and only %s can sign for its own addresses, so receivers would refuse every copy; use an address of your own domain as From, and this one in Reply-To", from, from.Domain())
+	}
+	return mail.Refuse(550, "5.7.1", "From is %s, and there is no [[dkim]] key for %s in the configuration; use a From for which there is one, or have the administrator add it (`postern dkim keygen`)", from, from.Domain())
+}
+
+func readBody(b *spool.Body) ([]byte, error) {
+	f, err := b.File()
+	if err != nil {
+		return nil, err
+	}
+	raw := make([]byte, b.Size())
+	_, err = io.ReadFull(io.NewSectionReader(f, 0, b.Size()), raw)
+	return raw, err
+}
+
+// fingerprint tells a submission that is sent again from a new one: envelope
+// sender, Message-ID and all octets but our own Received field, which is the
+// first. Without a Message-ID there is none.
+func fingerprint(from mail.Address, raw []byte) string {
+	rest := raw
+	for first := true; first || len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t'); first = false {
+		i := bytes.IndexByte(rest, '\n')
+		if i < 0 {
+			return ""
+		}
+		rest = rest[i+1:]
+	}
+	if headerValue(rest, "Message-Id") == "" {
+		return ""
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n", from.Key())
+	h.Write(rest)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// headerValue is the first value of a field, unfolded, decoded no further.
+func headerValue(raw []byte, name string) string {
+	var value []string
+	for line := range bytes.Lines(raw) {
+		text := strings.TrimRight(string(line), "\r\n")
+		if text == "" {
+			break
+		}
+		if value != nil {
+			if text[0] != ' ' && text[0] != '\t' {
+				break
+			}
+			value = append(value, strings.TrimSpace(text))
+			continue
+		}
+		if k, v, ok := strings.Cut(text, ":"); ok && textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(k)) == name {
+			value = []string{strings.TrimSpace(v)}
+		}
+	}
+	return strings.Join(value, "")
+}
+
+// takeOptOuts takes the unsubscribe address off the envelope.
+func (in *intake) takeOptOuts(env mail.Envelope) (mail.Envelope, bool) {
+	var rest []mail.Address
+	for _, to := range env.Recipients {
+		if !in.public(to) {
+			rest = append(rest, to)
+		}
+	}
+	taken := len(rest) < len(env.Recipients)
+	env.Recipients = rest
+	return env, taken
+}
+
+// leaveByMail unsubscribes whom the token in the Subject names, whatever From
+// says (RFC 2369 §3.2). Mail without a valid token changes nothing.
+func (in *intake) leaveByMail(ctx context.Context, sub *mail.Submitter, body *spool.Body, now time.Time) error {
+	raw, err := readBody(body)
+	if err != nil {
+		return full(err)
+	}
+	token := strings.TrimSpace(headerValue(raw, "Subject"))
+	claim, err := in.keyring.Open(strings.Join(strings.Fields(token), ""))
+	if err != nil {
+		return mail.Refuse(550, "5.6.0", "this address only takes the unsubscribe mail that a List-Unsubscribe header asks for, with its code as the subject; the code is missing or damaged")
+	}
+	ev := directory.Evidence{At: now, How: "mailto", Remote: sub.Remote, Message: claim.Message}
+	if err := in.index.OptOut(ctx, claim.User, claim.List, ev); err != nil {
+		return &mail.Error{Code: 451, Enhanced: "4.3.0", Public: "the unsubscription could not be stored; try again later", Err: err}
+	}
+	in.log.Info("unsubscribed", "list", claim.List, "how", "mailto", "session", sub.Session)
+	return nil
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+
+	"postern/directory"
+	"postern/optout"
+	"postern/spool"
+
+	"path/filepath"
+)
+
+// openOffline is the administrators' API over the files of a gateway that does
+// not run: the same handler, under the files' locks. Close the closer when done.
+func openOffline(cfg *Config, log *slog.Logger) (http.Handler, io.Closer, error) {
+	o := &offline{cfg: cfg}
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, nil, err
+	}
+	if err := o.open(log); err != nil {
+		return nil, nil, errors.Join(err, o.Close())
+	}
+	keyring, err := optout.OpenKeyring(filepath.Join(cfg.DataDir, "keyring.json"))
+	if err != nil {
+		return nil, nil, errors.Join(err, o.Close())
+	}
+	api := newAPI(cfg, o.spool, o.store, o.index, newRenderer(cfg, o.spool, keyring).preview, log)
+	api.Compact = o.compact
+	return api.Handler(), o, nil
+}
+
+// offline is what openOffline has opened.
+type offline struct {
+	cfg   *Config
+	spool *spool.Spool
+	index *directory.Index
+	store directory.Store
+}
+
+func (o *offline) open(log *slog.Logger) (err error) {
+	if o.spool, err = openSpool(o.cfg, log); err != nil {
+		return err
+	}
+	if o.index, err = openIndex(o.cfg); err != nil {
+		return err
+	}
+	o.store, err = openStore(o.cfg, log)
+	return err
+}
+
+// compact closes the spool, which the rewriting needs; nothing else can be asked
+// of this API afterwards.
+func (o *offline) compact(context.Context) (before, after int64, err error) {
+	if err := o.spool.Close(); err != nil {
+		return 0, 0, err
+	}
+	return spool.Compact(o.cfg.DataDir)
+}
+
+// Close closes the files.
+func (o *offline) Close() error {
+	var err error
+	if o.store != nil {
+		err = errors.Join(err, o.store.Close())
+	}
+	if o.index != nil {
+		err = errors.Join(err, o.index.Close())
+	}
+	if o.spool != nil {
+		err = errors.Join(err, o.spool.Close())
+	}
+	return err
+}
