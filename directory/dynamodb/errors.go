@@ -69,6 +69,12 @@ func (s *Store) fail(class mail.Class, err error, format string, a ...any) *mail
 	return &mail.Error{Class: class, Err: err, Public: fmt.Sprintf(format, a...)}
 }
 
+// putOff says that DynamoDB was reached and will do the same call later.
+func putOff(err error) bool {
+	var answer *awshttp.ResponseError
+	return mail.ClassOf(err) == mail.Throttled || errors.As(err, &answer) && answer.HTTPStatusCode() >= http.StatusInternalServerError
+}
+
 // backoff is how long to wait before the given round of something that DynamoDB
 // put off; the first is 1. It doubles from 50 ms to 3 s.
 func backoff(round int) time.Duration {

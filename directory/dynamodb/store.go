@@ -17,6 +17,7 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/smithy-go/logging"
 
 	"postern/mail"
 )
@@ -56,7 +57,11 @@ func New(ctx context.Context, c Config) (*Store, error) {
 	transport := awshttp.NewBuildableClient().WithTimeout(callTimeout).WithTransportOptions(func(t *http.Transport) {
 		t.MaxIdleConnsPerHost = max(writers, c.Segments)
 	})
-	options := []func(*awsconfig.LoadOptions) error{awsconfig.WithRegion(c.Region), awsconfig.WithHTTPClient(transport)}
+	log := cmp.Or(c.Log, slog.New(slog.DiscardHandler))
+	options := []func(*awsconfig.LoadOptions) error{awsconfig.WithRegion(c.Region), awsconfig.WithHTTPClient(transport),
+		awsconfig.WithLogger(logging.LoggerFunc(func(level logging.Classification, format string, a ...any) {
+			log.Debug("AWS SDK: "+fmt.Sprintf(format, a...), "level", level)
+		}))}
 	emulator, err := isEmulator(c.Endpoint)
 	if err != nil {
 		return nil, err
@@ -77,7 +82,7 @@ func New(ctx context.Context, c Config) (*Store, error) {
 	s := &Store{
 		credentials: cfg.Credentials, transport: transport, segments: max(c.Segments, 1),
 		table: aws.String(cmp.Or(c.Table, "User")), place: cmp.Or(c.Endpoint, "region "+cfg.Region),
-		log: cmp.Or(c.Log, slog.New(slog.DiscardHandler)),
+		log: log,
 	}
 	s.client = dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
 		if c.Endpoint != "" {

@@ -15,8 +15,9 @@ import (
 	"postern/mail"
 )
 
-// Put reads the users and writes those that differ, 32 at a time. Throttles are
-// waited out for about 15 s each before the call fails.
+// Put reads the users and writes those that differ, 32 at a time. A throttle or
+// a failure inside DynamoDB is tried ten more times, over about 15 s and what
+// the SDK itself waits, before the call fails.
 func (s *Store) Put(ctx context.Context, users []directory.User) error {
 	for i := range users {
 		if err := directory.Check(&users[i]); err != nil {
@@ -121,14 +122,14 @@ func (s *Store) putOne(ctx context.Context, u *directory.User) error {
 	})
 }
 
-// patiently does f again while DynamoDB throttles it, ever more slowly.
+// patiently does f again while DynamoDB throttles or fails it, ever more slowly.
 func (s *Store) patiently(ctx context.Context, f func() error) error {
 	for round := 1; ; round++ {
 		err := f()
-		if err == nil || mail.ClassOf(err) != mail.Throttled || round > maxRounds {
+		if err == nil || !putOff(err) || round > maxRounds {
 			return err
 		}
-		s.log.Debug("waiting for DynamoDB to throttle less", "table", *s.table, "round", round)
+		s.log.Debug("waiting for DynamoDB to take a call", "table", *s.table, "round", round)
 		if err := pause(ctx, backoff(round)); err != nil {
 			return err
 		}
@@ -197,7 +198,7 @@ func (s *Store) updateItem(ctx context.Context, key mail.Address, e *expression)
 	return s.explain(ctx, "UpdateItem", err)
 }
 
-// mendOptOut makes a set of an OptOut that is none, if it is still what was read.
+// mendOptOut makes a set of an OptOut that is none, unless somebody else just did.
 func (s *Store) mendOptOut(ctx context.Context, key mail.Address) (bool, error) {
 	it, err := s.getItem(ctx, key)
 	if errors.Is(err, directory.ErrNotFound) {
@@ -211,8 +212,8 @@ func (s *Store) mendOptOut(ctx context.Context, key mail.Address) (bool, error) 
 		return false, nil
 	}
 	e := newExpression()
-	e.names["#optout"], e.values[":odd"] = optOutName, odd
-	e.condition = "#optout = :odd"
+	e.names["#optout"], e.values[":type"] = optOutName, &types.AttributeValueMemberS{Value: "SS"}
+	e.condition = "attribute_exists(#optout) AND NOT attribute_type(#optout, :type)"
 	if lists := slices.DeleteFunc(readLists(odd), func(id string) bool { return id == "" }); len(lists) > 0 {
 		e.values[":set"] = &types.AttributeValueMemberSS{Value: lists}
 		e.sets = append(e.sets, "#optout = :set")
