@@ -24,10 +24,9 @@ type API struct {
 	Users directory.Store
 	// Render gives a copy as it would be sent now, unsigned.
 	Render func(m *mail.Message, c *mail.Copy) (mail.Content, error)
-	// Import reads users from CSV and calls progress now and then, from one
-	// goroutine; Export writes them as CSV.
-	Import func(ctx context.Context, csv io.Reader, progress func(Progress)) (Imported, error)
-	Export func(ctx context.Context, w io.Writer) error
+	// Learn is told the attributes that an import brought, and their types; may
+	// be nil.
+	Learn func(fields map[string]string) error
 	// Compact makes spool.db small again; nil while the spool is open for work.
 	Compact func(ctx context.Context) (before, after int64, err error)
 	// Lanes tells how the lanes stand; nil where no gateway runs.
@@ -35,25 +34,6 @@ type API struct {
 	// LoginLink makes a one-time link into the pages ([Pages.LoginLink]).
 	LoginLink func() (string, error)
 	Log       *slog.Logger
-}
-
-// Progress is how far an import has come, in rows of the file.
-type Progress struct {
-	Rows   int `json:"rows"`
-	Stored int `json:"stored"`
-	Bad    int `json:"bad"`
-}
-
-// Imported is what came of an import.
-type Imported struct {
-	Progress
-	Errors []RowError // of the bad rows, possibly only the first of them
-}
-
-// RowError says what is wrong with a row; the header is row 1.
-type RowError struct {
-	Row   int    `json:"row"`
-	Error string `json:"error"`
 }
 
 // Lane is how one way out stands.

@@ -342,7 +342,7 @@ func TestWhatDoesNotFitIsAnsweredInASentence(t *testing.T) {
 		"GET /api/queue/" + id + "?state=lost": 400, "GET /api/queue/" + id + "?after=x": 400, "GET /api/queue/" + id + "?limit=x": 400,
 		"GET /api/queue/" + id + "/eml": 400, "GET /api/queue/" + id + "/eml?to=b@example.com": 404,
 		"GET /api/users/nobody@example.com": 404, "PATCH /api/users/nobody@example.com": 400,
-		"POST /api/users/import": 409, "GET /api/users/export": 409, "POST /api/spool/compact": 409, "GET /api/lanes": 409, "POST /api/login-link": 409,
+		"POST /api/spool/compact": 409, "GET /api/lanes": 409, "POST /api/login-link": 409,
 		"GET /api/nothing": 404, "DELETE /api/queue": 404, "GET /": 404,
 	} {
 		method, path, _ := strings.Cut(request, " ")
@@ -407,67 +407,110 @@ func TestUsersAreListedShownAndChanged(t *testing.T) {
 
 func TestImportTellsItsProgressWhileTheFileStillComes(t *testing.T) {
 	g := newGateway(t)
-	g.Import = func(_ context.Context, r io.Reader, progress func(admin.Progress)) (admin.Imported, error) {
-		in := bufio.NewScanner(r)
-		var p admin.Progress
-		for in.Scan() {
-			p.Rows++
-			p.Stored++
-			progress(p)
-		}
-		p.Bad = 1
-		return admin.Imported{Progress: p, Errors: []admin.RowError{{Row: 3, Error: "no Email"}}}, in.Err()
-	}
+	learnt := make(map[string]string)
+	g.Learn = func(fields map[string]string) error { maps.Copy(learnt, fields); return nil }
 	server := httptest.NewServer(g.Handler())
 	defer server.Close()
 	body, file := io.Pipe()
 	req, _ := http.NewRequestWithContext(t.Context(), "POST", server.URL+"/api/users/import", body)
-	go func() { _, _ = io.WriteString(file, "Email\n") }()
+	told, rows := make(chan struct{}), make(chan int)
+	go func() { // writes until progress was seen, so that the answer must overtake the file
+		_, _ = io.WriteString(file, "Email,Name,Score\nnonsense,x,1\n")
+		for n := 1; ; n++ {
+			select {
+			case <-told:
+				file.Close()
+				rows <- n
+				return
+			default:
+				_, _ = fmt.Fprintf(file, "u%d@example.com,민,%d\n", n, n)
+			}
+		}
+	}()
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
 	out := bufio.NewScanner(res.Body)
-	next := func(want string) {
-		t.Helper()
-		if !out.Scan() || out.Text() != want {
-			t.Fatalf("%q (%v), want %q", out.Text(), out.Err(), want)
+	if !out.Scan() || !strings.HasPrefix(out.Text(), `{"rows":`) {
+		t.Fatalf("%q %v", out.Text(), out.Err())
+	}
+	close(told)
+	n := <-rows
+	var last struct {
+		Done              bool
+		Rows, Stored, Bad int
+		Errors            []struct {
+			Row   int
+			Error string
 		}
 	}
-	next(`{"rows":1,"stored":1,"bad":0}`) // before the file has ended
-	_, _ = io.WriteString(file, "a@example.com\n")
-	next(`{"rows":2,"stored":2,"bad":0}`)
-	file.Close()
-	next(`{"done":true,"rows":2,"stored":2,"bad":1,"errors":[{"row":3,"error":"no Email"}]}`)
+	for out.Scan() {
+		if err := json.Unmarshal(out.Bytes(), &last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !last.Done || last.Rows != n || last.Stored != n-1 || last.Bad != 1 || len(last.Errors) != 1 || last.Errors[0].Row != 2 || last.Errors[0].Error == "" {
+		t.Errorf("%+v of %d", last, n)
+	}
+	if _, ok := learnt["Score"]; !ok {
+		t.Errorf("learnt %v", learnt)
+	}
 }
 
 func TestWorkThatFailsHalfWayEndsInAnError(t *testing.T) {
 	g := newGateway(t)
-	g.Import = func(_ context.Context, _ io.Reader, progress func(admin.Progress)) (admin.Imported, error) {
-		progress(admin.Progress{Rows: 1})
-		return admin.Imported{}, mail.Refuse(0, "", "row 2 has no Email")
-	}
-	g.Export = func(_ context.Context, w io.Writer) error {
-		_, _ = io.WriteString(w, "Email\n")
-		return errors.New("table gone")
-	}
-	w := g.do("POST", "/api/users/import", "")
-	if !strings.HasSuffix(w.Body.String(), "\n"+`{"error":"row 2 has no Email"}`+"\n") {
+	w := g.do("POST", "/api/users/import", "Name\nMin\n")
+	lines := strings.Split(strings.TrimSpace(w.Body.String()), "\n")
+	if !strings.HasPrefix(lines[len(lines)-1], `{"error":"`) || !strings.Contains(lines[len(lines)-1], "Email") {
 		t.Error(w.Body)
 	}
-	server := httptest.NewServer(g.Handler())
-	res, err := http.Get(server.URL + "/api/users/export")
-	if err == nil {
-		_, err = io.ReadAll(res.Body)
-		res.Body.Close()
+	users := newUsers()
+	users.put(directory.User{Email: "a@example.com"})
+	g.Users = users
+	if w := g.do("GET", "/api/users/export", ""); w.Code != 200 || !strings.Contains(w.Body.String(), "a@example.com") || w.Header().Get("Content-Disposition") == "" {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
 	}
-	if err == nil {
-		t.Error("half an export passes for a whole one")
+	users.fail = mail.Later(0, "", "the table cannot be reached")
+	if v := g.get("GET", "/api/users/export", "", 503); v["error"] != "the table cannot be reached" {
+		t.Errorf("%v", v)
 	}
-	server.Close()
-	g.Export = func(context.Context, io.Writer) error { return mail.Later(0, "", "the table cannot be reached") }
-	g.get("GET", "/api/users/export", "", 503)
+	users.fail = errors.New("dial tcp 10.0.0.7: secret detail")
+	if v := g.get("GET", "/api/users", "", 500); strings.Contains(v["error"].(string), "secret") || !strings.Contains(g.log.String(), "secret detail") {
+		t.Errorf("%v; log %s", v, g.log.String())
+	}
+}
+
+func TestStatusOfEveryKindOfError(t *testing.T) {
+	g := newGateway(t)
+	id := string(g.add("Hello", "a@example.com"))
+	for name, c := range map[string]struct {
+		err  error
+		code int
+		text string
+	}{
+		"permanent":        {mail.Refuse(550, "5.6.0", "the template is gone"), 422, "the template is gone"},
+		"temporary":        {mail.Later(451, "4.3.0", "the directory is away"), 503, "the directory is away"},
+		"wrapped":          {fmt.Errorf("render: %w", mail.Refuse(550, "5.6.0", "the template is gone")), 422, "the template is gone"},
+		"unknown user":     {fmt.Errorf("x: %w", directory.ErrNotFound), 404, directory.ErrNotFound.Error()},
+		"unknown message":  {fmt.Errorf("x: %w", spool.ErrNotFound), 404, spool.ErrNotFound.Error()},
+		"refused":          {fmt.Errorf("x: %w", &spool.Refused{Sentence: "it is done"}), 409, "it is done"},
+		"broken spool":     {fmt.Errorf("%w: %w", spool.ErrBroken, errors.New("/var/lib EIO")), 503, spool.ErrBroken.Error()},
+		"closed":           {spool.ErrClosed, 503, spool.ErrClosed.Error()},
+		"locked":           {fmt.Errorf("%w (/var/lib)", spool.ErrLocked), 503, spool.ErrLocked.Error()},
+		"cut short":        {context.DeadlineExceeded, 503, "the work was cut short; try again"},
+		"too large":        {&http.MaxBytesError{Limit: 10}, 413, "the request is larger than 10 bytes"},
+		"nobody knows":     {errors.New("/var/lib/postern: secret"), 500, "something went wrong inside; the gateway's log says what"},
+		"without a public": {&mail.Error{Err: errors.New("secret")}, 503, "something went wrong inside; the gateway's log says what"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g.Render = func(*mail.Message, *mail.Copy) (mail.Content, error) { return mail.Content{}, c.err }
+			if v := g.get("GET", "/api/queue/"+id+"/eml?to=a@example.com", "", c.code); v["error"] != c.text {
+				t.Errorf("%v, want %q", v, c.text)
+			}
+		})
+	}
 }
 
 func TestSpoolIsCheckedAndBackedUp(t *testing.T) {

@@ -100,39 +100,53 @@ func (a *API) changeUser(w http.ResponseWriter, r *http.Request) error {
 // importUsers is POST /api/users/import: CSV in, lines of progress out, the last
 // of them with "done" or "error".
 func (a *API) importUsers(w http.ResponseWriter, r *http.Request) error {
-	if a.Import == nil {
-		return a.needImport()
+	if err := a.needUsers(); err != nil {
+		return err
 	}
 	unhurried(w)
 	_ = http.NewResponseController(w).EnableFullDuplex() // progress while the file still comes
 	out := newStream(w)
-	result, err := a.Import(r.Context(), r.Body, func(p Progress) { _ = out.send(p) })
+	result, err := directory.Import(r.Context(), r.Body, a.Users, func(p directory.Progress) { _ = out.send(progressOf(p)) })
+	if err == nil && a.Learn != nil {
+		err = a.Learn(result.Fields)
+	}
 	if err != nil {
 		a.endWithError(out, r, err)
 		return nil
 	}
 	a.Log.Info("users were imported", "by", actor(r.Context()), "rows", result.Rows, "stored", result.Stored, "bad", result.Bad)
-	if result.Errors == nil {
-		result.Errors = []RowError{}
+	rows := make([]rowError, len(result.Errors))
+	for i, e := range result.Errors {
+		rows[i] = rowError{e.Row, e.Reason}
 	}
 	_ = out.send(struct {
 		Done bool `json:"done"`
-		Progress
-		Errors []RowError `json:"errors"`
-	}{true, result.Progress, result.Errors})
+		progress
+		Errors []rowError `json:"errors"` // of the first bad rows
+	}{true, progressOf(result.Progress), rows})
 	return nil
 }
 
-func (a *API) needImport() error {
-	return &conflict{"users can be neither imported nor exported here"}
+// progress is how far an import has come, in rows of the file.
+type progress struct {
+	Rows   int `json:"rows"`
+	Stored int `json:"stored"`
+	Bad    int `json:"bad"`
+}
+
+func progressOf(p directory.Progress) progress { return progress{p.Rows, p.Stored, p.Bad} }
+
+type rowError struct {
+	Row   int    `json:"row"` // the line on which it begins; the header is on 1
+	Error string `json:"error"`
 }
 
 // exportUsers is GET /api/users/export: CSV.
 func (a *API) exportUsers(w http.ResponseWriter, r *http.Request) error {
-	if a.Export == nil {
-		return a.needImport()
+	if err := a.needUsers(); err != nil {
+		return err
 	}
-	return a.download(w, r, "text/csv; charset=utf-8", "users.csv", func(w io.Writer) error { return a.Export(r.Context(), w) })
+	return a.download(w, r, "text/csv; charset=utf-8", "users.csv", func(w io.Writer) error { return directory.Export(r.Context(), a.Users, w) })
 }
 
 // download sends what write gives as a file. What fails before the first byte

@@ -12,8 +12,9 @@ import (
 
 // users is a directory in memory, with pages of three and an empty one.
 type users struct {
-	mu  sync.Mutex
-	all map[mail.Address]directory.User
+	mu   sync.Mutex
+	fail error // of Scan
+	all  map[mail.Address]directory.User
 }
 
 func newUsers() *users { return &users{all: map[mail.Address]directory.User{}} }
@@ -23,6 +24,9 @@ func (s *users) put(u directory.User) { s.all[u.Email] = u }
 func (s *users) Scan(_ context.Context, from directory.Checkpoint) (directory.Page, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.fail != nil {
+		return directory.Page{}, s.fail
+	}
 	if from == nil {
 		return directory.Page{Next: directory.Checkpoint(" ")}, nil
 	}
@@ -51,7 +55,14 @@ func (s *users) Get(_ context.Context, key mail.Address) (directory.User, error)
 
 func (s *users) GetMany(context.Context, []mail.Address) ([]directory.User, error) { return nil, nil }
 
-func (s *users) Put(context.Context, []directory.User) error { return nil }
+func (s *users) Put(_ context.Context, list []directory.User) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range list {
+		s.put(u)
+	}
+	return nil
+}
 
 func (s *users) Update(_ context.Context, key mail.Address, c directory.Change) error {
 	s.mu.Lock()
