@@ -62,7 +62,7 @@ type queueListCmd struct {
 }
 
 func (c queueListCmd) Run(s *session) error {
-	conn, _, err := s.control()
+	conn, cfg, err := s.control()
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (c queueListCmd) Run(s *session) error {
 	t := table(s.stdout)
 	fmt.Fprintln(t, "ID\tACCEPTED\tLIST\tFROM\tSTATE\tCOPIES\tSUBJECT")
 	for _, m := range messages {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.ID, m.AcceptedAt.Local().Format(time.DateTime), dash(m.List),
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.ID, m.AcceptedAt.In(cfg.Location()).Format(time.DateTime), dash(m.List),
 			dash(string(m.From)), m.State, counts(m.Copies), clean(m.Subject))
 	}
 	return t.Flush()
@@ -98,7 +98,7 @@ func (c queueShowCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	conn, _, err := s.control()
+	conn, cfg, err := s.control()
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (c queueShowCmd) Run(s *session) error {
 	}
 	t := table(s.stdout)
 	fmt.Fprintf(t, "Message\t%s\nSubject\t%s\nFrom\t%s\nList\t%s\nAccepted\t%s\nState\t%s\nCopies\t%s\n", m.ID, clean(m.Subject),
-		dash(string(m.From)), dash(m.List), m.AcceptedAt.Local().Format(time.DateTime), m.State, counts(m.Copies))
+		dash(string(m.From)), dash(m.List), m.AcceptedAt.In(cfg.Location()).Format(time.DateTime), m.State, counts(m.Copies))
 	if m.Reason != "" {
 		fmt.Fprintf(t, "Why\t%s\n", clean(m.Reason))
 	}

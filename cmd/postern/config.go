@@ -306,6 +306,15 @@ func (c *Config) Validate() error {
 // ControlSocket is where a running gateway takes orders from this machine.
 func (c *Config) ControlSocket() string { return filepath.Join(c.DataDir, "control.sock") }
 
+// Location is the time zone in which times are shown; UTC when it is unknown,
+// which Validate refuses.
+func (c *Config) Location() *time.Location {
+	if l, err := time.LoadLocation(c.Timezone); err == nil {
+		return l
+	}
+	return time.UTC
+}
+
 // String is the effective configuration as TOML, secrets hidden.
 func (c *Config) String() string {
 	text, err := toml.Marshal(*c)

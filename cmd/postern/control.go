@@ -10,30 +10,32 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"strings"
-	"sync"
 	"syscall"
 	"time"
 
-	berrors "go.etcd.io/bbolt/errors"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"postern/admin"
+	"postern/spool"
 )
 
-// Control talks to the gateway of a data directory over the socket that the
-// gateway serves there, or, when nobody runs, to the same handler in this
-// process, which then holds the lock of the data directory's files.
+// Control reaches the one process that has a data directory: the gateway, over
+// the socket that it serves there, or, when none runs, this process, which then
+// asks the same handler itself and holds the locks meanwhile.
 type Control struct {
 	DataDir string
+	Socket  string
 	// Offline opens the data directory and gives its handler. While another
-	// process holds a file its error wraps bbolt's ErrTimeout.
+	// process has it, the error wraps spool.ErrLocked or bbolt's ErrTimeout.
 	Offline func() (http.Handler, io.Closer, error)
-	// Patience is how long a gateway may hold the files without answering: it is
-	// starting or ending.
+	// Patience is how long another process may hold the data directory without
+	// answering, because it is starting or ending.
 	Patience time.Duration
 }
 
-// patience is the Patience of the commands: longer than opening a large spool
-// takes, shorter than a person waits without asking why.
-const patience = 5 * time.Second
+// patience is the Patience of the commands: longer than a gateway takes to open
+// its files, shorter than a person waits without asking why.
+const patience = 10 * time.Second
 
 // control is for a command: it reads the configuration and connects.
 func (s *session) control() (*Connection, *Config, error) {
@@ -42,128 +44,72 @@ func (s *session) control() (*Connection, *Config, error) {
 		return nil, nil, err
 	}
 	log := newLog(s.stderr, LogConfig{Level: "warn", Format: cfg.Log.Format})
-	c := Control{DataDir: cfg.DataDir, Patience: patience,
+	c := Control{DataDir: cfg.DataDir, Socket: cfg.ControlSocket(), Patience: patience,
 		Offline: func() (http.Handler, io.Closer, error) { return openOffline(cfg, log) }}
 	conn, err := c.Connect(s.ctx)
 	return conn, cfg, err
 }
 
-// Connection carries requests to the one process that has the data directory.
-type Connection struct {
-	client *http.Client
-	close  func() error
-}
-
 // Connect finds the gateway, or takes its place. Close the connection: it may
-// hold the lock.
+// hold the locks.
 func (c Control) Connect(ctx context.Context) (*Connection, error) {
 	deadline := time.NewTimer(c.Patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		conn, err := dialControl(ctx, c.DataDir)
+		if up, err := c.gatewayRuns(ctx); err != nil {
+			return nil, err
+		} else if up {
+			return &Connection{client: &http.Client{Transport: admin.ControlTransport(c.Socket)}}, nil
+		}
+		handler, files, err := c.Offline()
 		if err == nil {
-			return overSocket(c.DataDir, conn), nil
+			return &Connection{client: &http.Client{Transport: admin.InProcess(handler)}, files: files}, nil
 		}
-		if !nobodyListens(err) {
-			return nil, cannotDial(c.DataDir, err)
-		}
-		handler, closer, err := c.Offline()
-		if err == nil {
-			return inProcess(handler, closer), nil
-		}
-		if !errors.Is(err, berrors.ErrTimeout) {
+		if !errors.Is(err, spool.ErrLocked) && !errors.Is(err, bolterrors.ErrTimeout) {
 			return nil, err
 		}
 		select {
-		case <-tick.C:
+		case <-tick.C: // a gateway that is starting opens its files before its socket
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-deadline.C:
-			return nil, fmt.Errorf("another process holds %s and does not answer: a gateway that is starting or ending, or another command; "+
+			return nil, fmt.Errorf("another process has %s and does not answer: a gateway that is starting or ending, or another command; "+
 				"try again in a moment", c.DataDir)
 		}
 	}
 }
 
-// nobodyListens: there is no socket, or a stale one that a killed gateway left.
-func nobodyListens(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
-}
-
-func cannotDial(dataDir string, err error) error {
-	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("the gateway of %s runs as another user: run this command as that user or as root", dataDir)
+// gatewayRuns says whether somebody answers at the socket. None may be there, or
+// a stale one that a killed gateway left.
+func (c Control) gatewayRuns(ctx context.Context) (bool, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", c.Socket)
+	switch {
+	case err == nil:
+		conn.Close()
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return false, nil
+	case errors.Is(err, fs.ErrPermission):
+		return false, fmt.Errorf("%s belongs to another user: run this command as the user that the gateway runs as, or as root", c.DataDir)
 	}
-	return fmt.Errorf("cannot reach the gateway of %s: %w", dataDir, err)
+	return false, fmt.Errorf("cannot reach the gateway of %s: %w", c.DataDir, err)
 }
 
-// overSocket uses first for the first request and dials for others.
-func overSocket(dataDir string, first net.Conn) *Connection {
-	var once sync.Once
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
-		once.Do(func() { conn = first })
-		if conn == nil {
-			conn, err = dialControl(ctx, dataDir)
-		}
-		return conn, err
-	}}
-	return &Connection{client: &http.Client{Transport: transport}, close: func() error {
-		once.Do(func() { first.Close() })
-		transport.CloseIdleConnections()
-		return nil
-	}}
+// Connection carries requests to whoever has the data directory.
+type Connection struct {
+	client *http.Client
+	files  io.Closer // nil: the gateway has them
 }
-
-func inProcess(handler http.Handler, closer io.Closer) *Connection {
-	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-	server := &http.Server{Handler: handler}
-	served := make(chan struct{})
-	go func() { defer close(served); _ = server.Serve(l) }()
-	transport := &http.Transport{DialContext: l.dial}
-	return &Connection{client: &http.Client{Transport: transport}, close: func() error {
-		transport.CloseIdleConnections()
-		err := server.Close()
-		<-served
-		return errors.Join(err, closer.Close())
-	}}
-}
-
-// pipeListener accepts what dial hands it.
-type pipeListener struct {
-	conns  chan net.Conn
-	once   sync.Once
-	closed chan struct{}
-}
-
-func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	here, there := net.Pipe()
-	select {
-	case l.conns <- there:
-		return here, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error { l.once.Do(func() { close(l.closed) }); return nil }
-
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "in-process", Net: "unix"} }
 
 // Close ends the connection and gives the files free.
-func (c *Connection) Close() error { return c.close() }
+func (c *Connection) Close() error {
+	if c.files == nil {
+		return nil
+	}
+	return c.files.Close()
+}
 
 // Request sends body (nil: none) and returns the answer's body. What the other
 // side refuses is an error with its sentence.
@@ -239,7 +185,7 @@ func (c *Connection) Lines(ctx context.Context, method, path, contentType string
 		var refusal struct {
 			Error string `json:"error"`
 		}
-		if json.Unmarshal(line, &refusal) == nil && strings.TrimSpace(refusal.Error) != "" {
+		if json.Unmarshal(line, &refusal) == nil && refusal.Error != "" {
 			return errors.New(refusal.Error)
 		}
 		if err := each(line); err != nil {

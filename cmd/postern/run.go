@@ -20,7 +20,7 @@ const (
 
 // commandLine is everything that postern can be asked to do.
 type commandLine struct {
-	Config string `help:"Configuration file." default:"config.toml" placeholder:"FILE" short:"c"`
+	Config string `help:"Configuration file; else ${default}." default:"config.toml" placeholder:"FILE" short:"c"`
 
 	Serve   serveCmd   `cmd:"" help:"Run the gateway until SIGTERM."`
 	Demo    demoCmd    `cmd:"" help:"Show the main job on sample data: one message in, 200 signed copies out."`
