@@ -1,0 +1,274 @@
+package directory
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"postern/directory/internal/boltfile"
+	"postern/mail"
+)
+
+const indexFormat = 1
+
+// The buckets of the index file. The first two are keyed by mail.Address.Key.
+const (
+	leftBucket       = "left"       // who left which lists
+	suppressedBucket = "suppressed" // who gets nothing
+	pendingBucket    = "pending"    // what the Store has not been told yet
+	ledgerBucket     = "ledger"     // everything that happened, by number
+	fieldsBucket     = "fields"     // attribute names and their types
+)
+
+// Index is the local memory of who must not get mail: opt-outs and suppressions.
+// It is asked before every send and needs no network. It is one bbolt file; all
+// methods may be called from many goroutines at once.
+type Index struct {
+	db      *bolt.DB
+	changed chan struct{} // a pending entry was written; for Run
+
+	mu     sync.RWMutex
+	fields map[string]string
+	resume []byte // the pending key at which the last Replay gave up
+}
+
+// Evidence is where an opt-out or a rejoining came from: for the ledger.
+type Evidence struct {
+	At      time.Time
+	How     string  // "one-click", "page", "mailto", "complaint", "command", …
+	Remote  string  // address of the client, "" when there is none
+	Message mail.ID // the message whose link was used, "" when there is none
+}
+
+// Block says why an address must not get a copy.
+type Block struct {
+	Kind   string // "suppressed" or "unsubscribed"
+	Reason string // for people
+}
+
+// Suppression is an address that gets no mail at all, and why.
+type Suppression struct {
+	Address mail.Address `json:"address"` // as it was when it was suppressed
+	Reason  string       `json:"reason"`
+	At      time.Time    `json:"at"`
+}
+
+// left is one address's row in leftBucket: list id to the time of leaving.
+type left map[string]time.Time
+
+// OpenIndex opens or makes the index in the file at path. Another process that
+// holds the file is waited for 1.5 seconds and then named in the error. A file
+// of a newer format is a Permanent error.
+func OpenIndex(path string) (*Index, error) {
+	db, err := boltfile.Open(path, indexFormat, leftBucket, suppressedBucket, pendingBucket, ledgerBucket, fieldsBucket)
+	if err != nil {
+		return nil, fmt.Errorf("open the opt-out index: %w", err)
+	}
+	x := &Index{db: db, changed: make(chan struct{}, 1), fields: map[string]string{}}
+	err = db.View(func(tx *bolt.Tx) error {
+		return bucket(tx, fieldsBucket).ForEach(func(k, v []byte) error {
+			x.fields[string(k)] = string(v)
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read the opt-out index: %w", err), db.Close())
+	}
+	return x, nil
+}
+
+// Close closes the file. It comes after the last send: what asks a closed index
+// is told that everybody is blocked.
+func (x *Index) Close() error { return x.db.Close() }
+
+func bucket(tx *bolt.Tx, name string) *bolt.Bucket { return tx.Bucket([]byte(name)) }
+
+// OptOut records that the person leaves a list, or every list ([AllLists]). It
+// returns when that is on the disk: from then on [Index.Blocked] knows it, after
+// a crash too. The Store is told later, by Replay; userKey is the user's key as
+// the directory writes it. Leaving twice is no error and is recorded once.
+// Calls at the same time share a commit.
+func (x *Index) OptOut(ctx context.Context, userKey mail.Address, list string, ev Evidence) error {
+	return x.move(ctx, userKey, list, ev, true)
+}
+
+// Rejoin takes an OptOut from one list back, durably, when it returns. Rejoining
+// one list does not undo having left all: rejoin [AllLists] for that.
+func (x *Index) Rejoin(ctx context.Context, userKey mail.Address, list string, ev Evidence) error {
+	return x.move(ctx, userKey, list, ev, false)
+}
+
+func (x *Index) move(ctx context.Context, userKey mail.Address, list string, ev Evidence, leave bool) error {
+	if userKey == "" || list == "" {
+		return errors.New("an opt-out needs an address and a list")
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	entry := Entry{At: ev.At, Kind: "rejoin", Address: userKey, List: list, How: ev.How, Remote: ev.Remote, Message: ev.Message}
+	if leave {
+		entry.Kind = "opt-out"
+	}
+	err := x.db.Batch(func(tx *bolt.Tx) error {
+		changed, err := setLeft(tx, userKey.Key(), list, ev.At, leave)
+		if err != nil {
+			return err
+		}
+		if changed {
+			if err := appendLedger(tx, entry); err != nil {
+				return err
+			}
+		}
+		return addPending(tx, userKey, list, leave)
+	})
+	if err != nil {
+		return fmt.Errorf("record the %s of %q for list %q: %w", entry.Kind, userKey, list, err)
+	}
+	select {
+	case x.changed <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func setLeft(tx *bolt.Tx, key, list string, at time.Time, leave bool) (changed bool, err error) {
+	b := bucket(tx, leftBucket)
+	lists, err := getJSON[left](b, []byte(key))
+	if err != nil {
+		return false, err
+	}
+	if _, gone := lists[list]; gone == leave {
+		return false, nil
+	}
+	if leave {
+		if lists == nil {
+			lists = left{}
+		}
+		lists[list] = at.UTC()
+		return true, putJSON(b, []byte(key), lists)
+	}
+	if delete(lists, list); len(lists) == 0 {
+		return true, b.Delete([]byte(key))
+	}
+	return true, putJSON(b, []byte(key), lists)
+}
+
+// Blocked says whether a copy to addr must not be sent. A suppression counts for
+// every mail; an opt-out only when list, the id of the copy's list, is not "".
+// It reads the file's mapped pages in one short transaction, a microsecond or
+// two, and needs no network. What cannot be read blocks: no mail is better than
+// mail to somebody who left.
+func (x *Index) Blocked(addr mail.Address, list string) (Block, bool) {
+	key := []byte(addr.Key())
+	var block Block
+	err := x.db.View(func(tx *bolt.Tx) error {
+		if v := bucket(tx, suppressedBucket).Get(key); v != nil {
+			s, err := decodeRow[Suppression](v)
+			block = Block{"suppressed", s.Reason}
+			return err
+		}
+		if list == "" {
+			return nil
+		}
+		lists, err := getJSON[left](bucket(tx, leftBucket), key)
+		if at, gone := lists[AllLists]; gone {
+			block = Block{"unsubscribed", "left all lists on " + at.Format(time.DateOnly)}
+		} else if at, gone := lists[list]; gone {
+			block = Block{"unsubscribed", "left the list on " + at.Format(time.DateOnly)}
+		}
+		return err
+	})
+	if err != nil {
+		return Block{"unsubscribed", "the opt-out index cannot be read: " + err.Error()}, true
+	}
+	return block, block.Kind != ""
+}
+
+// Left gives the ids of the lists that addr has left, sorted; [AllLists] among
+// them when it has left all.
+func (x *Index) Left(addr mail.Address) ([]string, error) {
+	var lists left
+	err := x.db.View(func(tx *bolt.Tx) (err error) {
+		lists, err = getJSON[left](bucket(tx, leftBucket), []byte(addr.Key()))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what %q has left: %w", addr, err)
+	}
+	return slices.Sorted(maps.Keys(lists)), nil
+}
+
+// Learn remembers attribute names and their types ("string", "number", "bool"),
+// so that the placeholders of a mail can be judged without asking the Store. A
+// name that comes with two types is a string. What is known costs nothing.
+func (x *Index) Learn(fields map[string]string) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	known := maps.Clone(x.fields)
+	var news []string
+	for name, typ := range fields {
+		if name != "" && len(name) <= maxName && addField(known, name, typ) {
+			news = append(news, name)
+		}
+	}
+	if len(news) == 0 {
+		return nil
+	}
+	err := x.db.Update(func(tx *bolt.Tx) error {
+		for _, name := range news {
+			if err := bucket(tx, fieldsBucket).Put([]byte(name), []byte(known[name])); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("remember the fields of users: %w", err)
+	}
+	x.fields = known
+	return nil
+}
+
+// Fields gives what Learn has been told, as a copy.
+func (x *Index) Fields() map[string]string {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return maps.Clone(x.fields)
+}
+
+// rowVersion is the first byte of every row; the rest is JSON.
+const rowVersion = 1
+
+func decodeRow[T any](v []byte) (out T, err error) {
+	if len(v) == 0 || v[0] != rowVersion {
+		return out, errors.New("a row of the opt-out index has a form that this postern does not know")
+	}
+	if err := json.Unmarshal(v[1:], &out); err != nil {
+		return out, fmt.Errorf("a row of the opt-out index is damaged: %w", err)
+	}
+	return out, nil
+}
+
+// getJSON gives the zero value for a key that is not there.
+func getJSON[T any](b *bolt.Bucket, key []byte) (out T, err error) {
+	v := b.Get(key)
+	if v == nil {
+		return out, nil
+	}
+	return decodeRow[T](v)
+}
+
+func putJSON(b *bolt.Bucket, key []byte, row any) error {
+	v, err := json.Marshal(row)
+	if err != nil {
+		return err
+	}
+	return b.Put(key, append([]byte{rowVersion}, v...))
+}
