@@ -37,7 +37,6 @@ type App struct {
 	renderer *renderer
 	smtp     *smtpd.Server
 	cert     *smtpd.Certificate
-	pages    *admin.Pages
 
 	servers   []*http.Server
 	listeners []net.Listener // of servers, in the same order: opt-out, admin, control
@@ -94,10 +93,8 @@ func (a *App) build() error {
 		return err
 	}
 	a.runner = a.newRunner(fields)
-	if err := a.buildSMTP(newIntake(a.cfg, a.spool, a.index, fields, keys, keyring, a.log)); err != nil {
-		return err
-	}
-	return a.buildPages(keyring)
+	a.buildPages(keyring)
+	return a.buildSMTP(newIntake(a.cfg, a.spool, a.index, fields, keys, keyring, a.log))
 }
 
 // openData opens the spool, the directory and the local index.
@@ -143,7 +140,7 @@ func (a *App) buildSMTP(in *intake) error {
 	return err
 }
 
-func (a *App) buildPages(keyring *optout.Keyring) error {
+func (a *App) buildPages(keyring *optout.Keyring) {
 	lists := map[string]optout.ListInfo{}
 	for _, l := range a.cfg.Lists {
 		lists[l.ID] = optout.ListInfo{Name: l.Name, Language: l.Language}
@@ -155,20 +152,27 @@ func (a *App) buildPages(keyring *optout.Keyring) error {
 		TrustedProxies: a.cfg.OptOut.TrustedProxies,
 		Log:            a.log,
 	}
-	api := newAPI(a.cfg, a.spool, a.store, a.index, a.renderer.preview, a.log)
+	api := newAPI(a.spool, a.store, a.index, a.renderer.preview, a.log)
 	api.Lanes = a.laneStatus
-	pages, err := a.cfg.adminPages(api, a.log)
-	if err != nil {
-		return err
-	}
-	a.pages = pages
+	pages := a.cfg.adminPages(api, a.adminURL)
 	api.LoginLink = pages.LoginLink
 	a.servers = []*http.Server{
 		optout.NewServer(a.cfg.OptOut.Listen, public),
 		admin.NewServer(a.cfg.Admin.Listen, pages.Handler()),
 		admin.NewServer("", api.Handler()),
 	}
-	return nil
+}
+
+// adminURL is where the administrators' pages are, with the port really taken.
+func (a *App) adminURL() string {
+	scheme := "http://"
+	if a.cfg.Admin.CertFile != "" {
+		scheme = "https://"
+	}
+	if len(a.listeners) < 2 {
+		return scheme + a.cfg.Admin.Listen
+	}
+	return scheme + a.listeners[1].Addr().String()
 }
 
 func (a *App) laneStatus() []admin.Lane {
@@ -198,7 +202,11 @@ func (a *App) Start(ctx context.Context) error {
 			}
 		})
 	}
-	a.smtp.Start()
+	a.loop(func() {
+		if err := a.smtp.Serve(); err != nil {
+			a.log.Error("an SMTP listener ended", "error", err)
+		}
+	})
 	return nil
 }
 

@@ -100,17 +100,29 @@ func (d *demo) prepare(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, d.app.close())
 	}
-	err = directory.Each(ctx, d.app.store, func(u directory.User) error {
-		if u.Subscribed {
-			d.users++
-		}
-		return nil
-	})
-	if err != nil {
+	if err := d.count(ctx); err != nil {
 		return errors.Join(err, d.app.close())
 	}
 	fmt.Fprintf(d.out, "demo: %d sample users, %d of them subscribed\n", result.Stored, d.users)
 	return nil
+}
+
+// count finds how many are subscribed.
+func (d *demo) count(ctx context.Context) error {
+	for at := directory.Checkpoint(nil); ; {
+		page, err := d.app.store.Scan(ctx, at)
+		if err != nil {
+			return err
+		}
+		for i := range page.Users {
+			if page.Users[i].Subscribed {
+				d.users++
+			}
+		}
+		if at = page.Next; at == nil {
+			return nil
+		}
+	}
 }
 
 // demoConfig is a gateway on loopback, with ports chosen freely. DIR is its data

@@ -259,12 +259,15 @@ func (in *intake) listMessage(sub *mail.Submitter, env mail.Envelope, l *ListCon
 
 func (in *intake) ordinaryMessage(sub *mail.Submitter, env mail.Envelope, to []mail.Address, raw []byte, now time.Time) (spool.Accepted, error) {
 	id := mail.NewID(now)
-	r := expand.Ordinary(in.input(id, mail.ListPolicy{}, sub, raw, now))
-	if err := in.checkFrom(sub, r.From); err != nil {
+	c, err := expand.Ordinary(in.input(id, mail.ListPolicy{}, sub, raw, now))
+	if err != nil {
+		return spool.Accepted{}, err
+	}
+	if err := in.checkFrom(sub, c.HeaderFrom()); err != nil {
 		return spool.Accepted{}, err
 	}
 	m := in.message(id, sub, env, raw, now)
-	m.State, m.HeaderFrom, m.Subject, m.RewriteFrom = mail.Sending, r.From, r.Subject, sub.RewriteFrom
+	m.State, m.HeaderFrom, m.Subject, m.RewriteFrom = mail.Sending, c.HeaderFrom(), c.Subject(), sub.RewriteFrom
 	a := spool.Accepted{Message: m}
 	for _, to := range to {
 		a.Copies = append(a.Copies, mail.Copy{To: to})
@@ -287,9 +290,6 @@ func (in *intake) message(id mail.ID, sub *mail.Submitter, env mail.Envelope, ra
 
 // checkFrom holds the right to the From header and to a signature for it.
 func (in *intake) checkFrom(sub *mail.Submitter, from mail.Address) error {
-	if from == "" {
-		return mail.Refuse(550, "5.6.0", "the From header is missing or has not exactly one address; mail needs one From")
-	}
 	if sub.RewriteFrom == "" && !sub.MaySendAs(from) {
 		return mail.Refuse(550, "5.7.1", "%s may not send mail whose From is %s: it is not among its `send_as` in the configuration", sub.Name, from)
 	}

@@ -29,7 +29,7 @@ func openOffline(cfg *Config, log *slog.Logger) (http.Handler, io.Closer, error)
 	if err != nil {
 		return nil, nil, errors.Join(err, o.Close())
 	}
-	api := newAPI(cfg, o.spool, o.store, o.index, newRenderer(cfg, o.spool, keyring).preview, log)
+	api := newAPI(o.spool, o.store, o.index, newRenderer(cfg, o.spool, keyring).preview, log)
 	api.Compact = o.compact
 	return api.Handler(), o, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -109,11 +108,7 @@ func (c *Config) fields(index *directory.Index) (*expand.Fields, error) {
 	for name, f := range c.Fields {
 		defs[name] = expand.FieldDef{Type: f.Type, Alias: f.Alias}
 	}
-	learnt, err := index.Fields()
-	if err != nil {
-		return nil, err
-	}
-	return expand.NewFields(defs, learnt)
+	return expand.NewFields(defs, index.Fields())
 }
 
 // checkFilters compiles every list's filter, so that a mistake stops the start.
@@ -201,7 +196,7 @@ func blocked(index *directory.Index) func(mail.Address, string) (mail.State, str
 		if !yes {
 			return 0, "", false
 		}
-		if b.Kind == directory.BlockSuppressed {
+		if b.Kind == "suppressed" {
 			return mail.Suppressed, b.Reason, true
 		}
 		return mail.Unsubscribed, b.Reason, true
@@ -224,25 +219,21 @@ func learn(index *directory.Index, log *slog.Logger, name, typ string) {
 }
 
 // newAPI is the administrators' JSON API over these files.
-func newAPI(cfg *Config, s *spool.Spool, store directory.Store, index *directory.Index,
+func newAPI(s *spool.Spool, store directory.Store, index *directory.Index,
 	render func(*mail.Message, *mail.Copy) (mail.Content, error), log *slog.Logger) *admin.API {
-	return &admin.API{
-		Spool: s, Users: store, Render: render, Log: log,
-		Import: func(ctx context.Context, r io.Reader, progress func(admin.Progress)) (admin.Imported, error) {
-			return importUsers(ctx, r, store, index, log, progress)
-		},
-		Export: func(ctx context.Context, w io.Writer) error { return directory.Export(ctx, store, w) },
-	}
+	return &admin.API{Spool: s, Users: store, Render: render, Learn: index.Learn, Log: log}
 }
 
-func (c *Config) adminPages(api *admin.API, log *slog.Logger) (*admin.Pages, error) {
-	var users []admin.User
-	for _, u := range c.Admin.Users {
-		users = append(users, admin.User{Name: u.Username, PasswordHash: string(u.PasswordHash), Role: u.Role})
+// adminPages are the pages over api; url says where they are, once they are open.
+func (c *Config) adminPages(api *admin.API, url func() string) *admin.Pages {
+	p := &admin.Pages{
+		API: api, URL: url, BehindProxy: c.Admin.BehindProxy, Secure: c.Admin.CertFile != "" || c.Admin.BehindProxy,
+		Location: c.location(), Loopback: !c.Admin.BehindProxy && isLoopback(c.Admin.Listen),
 	}
-	return admin.NewPages(admin.PagesConfig{
-		API: api, Users: users, Listen: c.Admin.Listen, Secure: c.Admin.CertFile != "" || c.Admin.BehindProxy, Log: log,
-	})
+	for _, u := range c.Admin.Users {
+		p.Users = append(p.Users, admin.User{Name: u.Username, PasswordHash: string(u.PasswordHash), Admin: u.Role == "admin"})
+	}
+	return p
 }
 
 // freeMail is where nobody but the provider can sign: a From there fails DMARC

@@ -103,8 +103,12 @@ func (r *renderer) loadOrdinary(m *mail.Message, e *compiled) int64 {
 		e.err = fmt.Errorf("the body of message %s cannot be read: %w", m.ID, err)
 		return 0
 	}
-	content := expand.Ordinary(expand.Input{ID: m.ID, Raw: raw, Hostname: r.hostname, Date: m.AcceptedAt.In(r.location), RewriteFrom: m.RewriteFrom}).Content
-	e.render = func(*mail.Copy, string) mail.Content { return content }
+	c, err := expand.Ordinary(expand.Input{ID: m.ID, Raw: raw, Hostname: r.hostname, Date: m.AcceptedAt.In(r.location), RewriteFrom: m.RewriteFrom})
+	if err != nil {
+		e.err = err
+		return 0
+	}
+	e.render = c.Render
 	return int64(len(raw))
 }
 
