@@ -119,6 +119,12 @@ type finished struct {
 	err error
 }
 
+// job is a message that is being worked on.
+type job struct {
+	stop    context.CancelFunc
+	dropped bool // it was cancelled meanwhile: how it ends is of no interest
+}
+
 // delay is when a message that failed is tried again.
 type delay struct {
 	tries int
@@ -128,7 +134,7 @@ type delay struct {
 // desk is the state of a running Runner; one goroutine owns it.
 type desk struct {
 	*Runner
-	busy     map[mail.ID]bool
+	busy     map[mail.ID]*job
 	delayed  map[mail.ID]delay
 	unread   int // failures of Pending in a row
 	finished chan finished
@@ -137,7 +143,7 @@ type desk struct {
 // Run works until ctx ends, waits for what it has begun, and returns ctx's error.
 // What fails is logged and tried again, after 1 s at first and 30 s at last.
 func (r *Runner) Run(ctx context.Context) error {
-	d := &desk{Runner: r, busy: map[mail.ID]bool{}, delayed: map[mail.ID]delay{}, finished: make(chan finished)}
+	d := &desk{Runner: r, busy: map[mail.ID]*job{}, delayed: map[mail.ID]delay{}, finished: make(chan finished)}
 	for ctx.Err() == nil {
 		again := d.start(ctx)
 		timer := time.NewTimer(again)
@@ -173,21 +179,22 @@ func (d *desk) start(ctx context.Context) time.Duration {
 	for i := range pending {
 		unexpanded[pending[i].ID] = !pending[i].Expanded
 	}
-	d.forget(unexpanded)
+	d.drop(unexpanded)
 	soonest, now := idle, time.Now()
 	for _, m := range pending {
 		if len(d.busy) >= d.parallel() {
 			break
 		}
-		if d.busy[m.ID] || !ready(&m, unexpanded) {
+		if d.busy[m.ID] != nil || !ready(&m, unexpanded) {
 			continue
 		}
 		if wait := d.delayed[m.ID].until.Sub(now); wait > 0 {
 			soonest = min(soonest, wait)
 			continue
 		}
-		d.busy[m.ID] = true
-		go func() { d.finished <- finished{m.ID, d.work(ctx, m)} }()
+		work, stop := context.WithCancel(ctx)
+		d.busy[m.ID] = &job{stop: stop}
+		go func() { d.finished <- finished{m.ID, d.work(work, m)} }()
 	}
 	return soonest
 }
@@ -225,8 +232,10 @@ func (d *desk) work(ctx context.Context, m mail.Message) error {
 
 // end notes how a message went. One that fails comes back from where it stands.
 func (d *desk) end(ctx context.Context, f finished) {
+	j := d.busy[f.id]
+	j.stop()
 	delete(d.busy, f.id)
-	if f.err == nil || ctx.Err() != nil {
+	if f.err == nil || j.dropped || ctx.Err() != nil {
 		delete(d.delayed, f.id)
 		return
 	}
@@ -236,11 +245,18 @@ func (d *desk) end(ctx context.Context, f finished) {
 	d.Expander.Log.Error("a message could not be expanded or released; it is tried again", "message", f.id, "wait", wait, "err", f.err)
 }
 
-// forget drops the delays of messages that are no longer pending.
-func (d *desk) forget(pending map[mail.ID]bool) {
+// drop lets go of messages that are no longer pending, because somebody cancelled
+// them: one may be waiting for a directory that does not come back.
+func (d *desk) drop(pending map[mail.ID]bool) {
 	for id := range d.delayed {
 		if _, still := pending[id]; !still {
 			delete(d.delayed, id)
+		}
+	}
+	for id, j := range d.busy {
+		if _, still := pending[id]; !still {
+			j.dropped = true
+			j.stop()
 		}
 	}
 }

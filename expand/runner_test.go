@@ -278,6 +278,41 @@ func TestRunnerForgetsWhatIsCancelled(t *testing.T) {
 	})
 }
 
+// A cancelled message gives its place to others, though the directory is away.
+func TestRunnerLetsGoOfWhatIsCancelledWhileItWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, s := &board{}, &pageStore{pages: [][]directory.User{kims(1)}}
+		away := true
+		s.before = func(string) error {
+			if away {
+				return &mail.Error{Class: mail.Unreachable, Public: "no route", RetryAfter: 24 * time.Hour}
+			}
+			return nil
+		}
+		for _, id := range []string{"A", "B", "C", "D"} {
+			b.add(message(id))
+		}
+		wake, stop := run(t, b, s)
+		synctest.Wait()
+		away = false
+		b.add(message("E"))
+		wake <- struct{}{}
+		synctest.Wait()
+		if got := b.ended(); got != "" {
+			t.Errorf("while all places are taken: %s", got)
+		}
+		b.mu.Lock()
+		delete(b.queues, "B")
+		b.mu.Unlock()
+		wake <- struct{}{}
+		synctest.Wait()
+		if got := b.ended(); got != "Expanded E" {
+			t.Errorf("after the cancel: %s", got)
+		}
+		stop()
+	})
+}
+
 func TestRunnerStopsPromptly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &board{}
