@@ -244,7 +244,7 @@ func unhexRune(r rune) int {
 	return unhex(byte(r))
 }
 
-var metaCharset = regexp.MustCompile(`(?i)charset\s*=\s*["']?([^\s;"']+)`)
+var metaCharset = regexp.MustCompile(`(?i)charset\s*=\s*["']?([^\s;"'>]+)`)
 
 func mendCharset(value string, a attribute) []edit {
 	if a.name == "charset" {

@@ -39,8 +39,8 @@ func (c *compiler) textPieces(t *text, where string) ([]piece, error) {
 			f.stop()
 			size = 4
 		case t.delsp && strings.HasPrefix(s[i:], " \r\n"):
-			size = 3 // RFC 3676 §4.1: the blank is not part of the text
-		case r == '\r':
+			size = 3 // RFC 3676 §4.1: neither the blank nor the line end is part of the text
+			f.feed(glyph{'\u200b', i, i + size})
 		default:
 			f.feed(glyph{r, i, i + size})
 		}

@@ -1,0 +1,144 @@
+package expand_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"strings"
+	"testing"
+
+	"postern/expand"
+)
+
+// parts makes a mail with those parts.
+func parts(kind string, each ...string) string {
+	return "From: a@example.com\nSubject: s\nMIME-Version: 1.0\nContent-Type: " + kind + "; boundary=\"=_b\"\n\npreamble\n--=_b\n" + strings.Join(each, "\n--=_b\n") + "\n--=_b--\nepilogue\n"
+}
+
+func TestRule47PicturesAndAttachmentsAreByteIdentical(t *testing.T) {
+	picture := "Content-Type: image/png; name=\"image001.png\"\nContent-Transfer-Encoding: base64\nContent-ID: <image001.png@01DB>\n\n" +
+		"iVBORw0KGgoAAAANSUhEUgAA\nAAEAAAABCAYAAAAfFcSJ\n   odd but {{Name}} ours=="
+	notes := "Content-Type: text/plain; charset=ks_c_5601-1987; name=notes.txt\nContent-Disposition: attachment; filename=notes.txt\nContent-Transfer-Encoding: quoted-printable\n\n{{Nmae}} =B1=E8 stays=\n as it is  "
+	forwarded := "Content-Type: message/rfc822\n\nSubject: {{Name}}\nContent-Type: multipart/mixed; boundary=none\n\n{{Name"
+	raw := parts("multipart/mixed", "Content-Type: text/plain\n\nHi {{Name}} {{Unsubscribe}}", picture, notes, forwarded)
+	got := string(compileRender(t, raw, "민").Bytes())
+	for _, p := range []string{picture, notes, forwarded} {
+		wantIn(t, "part", got, "\r\n--=_b\r\n"+strings.ReplaceAll(p, "\n", "\r\n")+"\r\n--=_b")
+	}
+	wantIn(t, "around the parts", got, "\r\n\r\npreamble\r\n--=_b\r\n", "\r\n--=_b--\r\nepilogue\r\n")
+}
+
+func TestAnAttachmentThatCannotTravelIsEncodedAndStaysTheSame(t *testing.T) {
+	octets := "\xff\xfe\x00binary \xb1\xe8" + strings.Repeat("x", 2000) + "\r\n\r\n"
+	in := input(t, parts("multipart/mixed", "\nhello {{Name}}", "Content-Type: application/x-data\nContent-Transfer-Encoding: binary\nContent-MD5: xx\nContent-Disposition: attachment; filename=가격.dat\n\nOCTETS"))
+	in.Raw = bytes.Replace(in.Raw, []byte("OCTETS"), []byte(octets), 1)
+	c, err := expand.Compile(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := receive(t, c.Render(copyTo(c, "a@b.example", nil), "T").Bytes())
+	checkWire(t, r.raw)
+	want(t, "file", r.files["attachment"], octets)
+	wantNone(t, "copy", string(r.raw), "Content-MD5")
+}
+
+func TestNestedAlternativesAreCompiledAndStructureStays(t *testing.T) {
+	alternative := "Content-Type: multipart/alternative; boundary=\"=_b2\"\n\n--=_b2\nContent-Type: text/plain\n\nHi {{Name}}\n--=_b2\nContent-Type: text/html\n\n<p>Hi {{Name}}\n--=_b2--\n"
+	r := render(t, parts("multipart/related; type=\"multipart/alternative\"", alternative, "Content-Type: image/gif\nContent-ID: <x@y>\n\nGIF89a"), "민")
+	wantIn(t, "text", r.text, "Hi 민\r\n", "To stop receiving it: "+theLink)
+	wantIn(t, "html", r.html, "<p>Hi 민", "href=\""+theLink+"\"")
+	want(t, "picture", r.files["image/gif"], "GIF89a")
+}
+
+func TestTheFooterComesOnceInTheLanguageOfTheList(t *testing.T) {
+	raw := parts("multipart/alternative", "Content-Type: text/plain\n\nhello", "Content-Type: text/html\n\n<html><body><p>hello</p></body></html>")
+	for language, words := range map[string]string{"en": "unsubscribe</a>", "ko": "수신거부</a>", "": "unsubscribe</a>"} {
+		in := input(t, raw)
+		in.List.Language = language
+		c, err := expand.Compile(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := receive(t, c.Render(copyTo(c, "a@b.example", nil), "TOKEN_7").Bytes())
+		wantIn(t, language, r.html, "<p>hello</p><p style=", words, theLink, "a@b.example", "</p>\r\n</body></html>")
+		wantIn(t, language, r.text, "hello\r\n\r\n--------\r\n", theLink)
+		if strings.Count(r.html, theLink) != 1 || strings.Count(r.text, theLink) != 1 {
+			t.Errorf("%s: the link does not stand once", language)
+		}
+	}
+	shown := parts("multipart/alternative", "Content-Type: text/plain\n\nhello", "Content-Type: text/html\n\n<a href=\"http://{{Unsubscribe}}\">x</a>")
+	wantNone(t, "a mail that shows the link", string(compileRender(t, shown, "x").Bytes()), "To stop receiving it", "--------")
+}
+
+func TestTheFooterStandsAtTheEndOfTheMail(t *testing.T) {
+	r := render(t, parts("multipart/mixed", "\nfirst", "Content-Type: image/gif\n\nGIF", "\nlast", "Content-Disposition: attachment\n\nfile"), "x")
+	if strings.Index(r.text, "To stop") < strings.Index(r.text, "last") {
+		t.Errorf("text is %q", r.text)
+	}
+	want(t, "file", r.files["attachment"], "file")
+	r = render(t, "From: a@example.com\nSubject: s\nContent-Type: text/html\n\n<p>x", "x")
+	wantIn(t, "html without a body element", r.html, "<p>x<p style=")
+	r = render(t, "From: a@example.com\nSubject: s\nContent-Type: application/pdf\n\n%PDF", "x")
+	want(t, "a mail without text", r.files["application/pdf"], "%PDF")
+}
+
+func TestFormatFlowedStaysRight(t *testing.T) {
+	r := render(t, "From: a@example.com\nSubject: s\nContent-Type: text/plain; charset=euc-kr; format=flowed; delsp=yes\n\n{{Name}}\nHi {{Na \nme}}, a long \nline \n> quoted\n{{Unsubscribe}}\n", "> not a quote")
+	want(t, "text", r.text, " > not a quote\r\nHi > not a quote, a long \r\nline \r\n> quoted\r\n "+theLink+"\r\n")
+	_, params, _ := r.header.ContentType()
+	if params["format"] != "flowed" || params["delsp"] != "yes" || params["charset"] != "utf-8" {
+		t.Errorf("parameters are %v", params)
+	}
+}
+
+func TestATextWithoutPlaceholdersStaysAsItIs(t *testing.T) {
+	plain := "Content-Type: text/plain; charset=ks_c_5601-1987\nContent-Transfer-Encoding: base64\n\n" + base64.StdEncoding.EncodeToString([]byte("\xb1\xe8"))
+	raw := parts("multipart/mixed", plain, "Content-Type: text/plain; charset=x-klingon\n\nnuqneH", "Content-Type: text/html\n\n{{Unsubscribe}}")
+	got := string(compileRender(t, raw, "x").Bytes())
+	wantIn(t, "copy", got, "--=_b\r\n"+strings.ReplaceAll(plain, "\n", "\r\n")+"\r\n--=_b\r\nContent-Type: text/plain; charset=x-klingon\r\n\r\nnuqneH\r\n--=_b")
+}
+
+func TestLinesOfATextAreAtMost76(t *testing.T) {
+	long := strings.Repeat("가나다 ", 500) + strings.Repeat("x", 3000) + " \t\n.\nFrom here = there\n" + strings.Repeat("y", 75) + " \n"
+	r := render(t, textMail(long+"{{Name}}"), strings.Repeat("이름", 300))
+	_, body, _ := strings.Cut(string(r.raw), "\r\n\r\n")
+	for line := range strings.SplitSeq(body, "\r\n") {
+		if len(line) > 76 {
+			t.Errorf("%d octets: %s", len(line), line)
+		}
+	}
+	want(t, "text", r.text, strings.ReplaceAll(long, "\n", "\r\n")+strings.Repeat("이름", 300)+"\r\n"+theLink+"\r\n")
+}
+
+func TestBareLineEndsAreMended(t *testing.T) {
+	in := input(t, "")
+	in.Raw = []byte("From: a@example.com\nSubject: s\rContent-Type: text/plain\r\n\none {{Name}}\rtwo\n")
+	c, err := expand.Compile(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := receive(t, c.Render(copyTo(c, "a@b.example", map[string]string{"Name": "x\ry\nz"}), "T").Bytes())
+	checkWire(t, r.raw)
+	wantIn(t, "text", r.text, "one x\r\ny\r\nz\r\ntwo\r\n")
+}
+
+func TestARenderedCopySharesTheBody(t *testing.T) {
+	in := input(t, parts("multipart/mixed", "\nHi {{Name}} {{Unsubscribe}}", "Content-Type: image/png\n\n"+strings.Repeat(strings.Repeat("A", 76)+"\n", 10000)))
+	c, err := expand.Compile(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cp := copyTo(c, "a@b.example", map[string]string{"Name": "민"})
+	a, b := c.Render(cp, "T"), c.Render(cp, "T")
+	last := len(a.Body) - 1
+	if &a.Body[last][0] != &b.Body[last][0] || cap(a.Body[last]) != len(a.Body[last]) {
+		t.Error("two copies do not share the picture, or could write into it")
+	}
+	if octets := testing.Benchmark(func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			c.Render(cp, "T")
+		}
+	}).AllocedBytesPerOp(); octets > 16<<10 {
+		t.Errorf("rendering a copy of 770 KB allocates %d octets", octets)
+	}
+}
