@@ -58,10 +58,12 @@ func newGateway(t testing.TB) *gateway {
 				Body:   [][]byte{[]byte("Hello " + string(c.To) + "\r\n")},
 			}, nil
 		},
-		Log: slog.New(slog.NewTextHandler(&g.log, nil)),
+		Log: newLog(g),
 	}
 	return g
 }
+
+func newLog(g *gateway) *slog.Logger { return slog.New(slog.NewTextHandler(&g.log, nil)) }
 
 // add puts a message with copies into the spool and gives its id.
 func (g *gateway) add(subject string, to ...mail.Address) mail.ID {
@@ -107,6 +109,7 @@ func (g *gateway) settle(n int, r spool.Result) {
 	}
 	for i, c := range claims {
 		one := r
+		one.At = time.Now()
 		if r.State == mail.Sent {
 			one.UpstreamID = fmt.Sprintf("up-%s-%d", c.Message.ID, i)
 		}

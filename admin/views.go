@@ -170,7 +170,7 @@ func didSentence(q url.Values) string {
 	}
 	switch q.Get("did") {
 	case "pause":
-		return "Paused; " + copies + " wait."
+		return "Paused. Not sent yet: " + copies + "."
 	case "resume":
 		return "Going on with " + copies + "."
 	case "cancel":

@@ -19,22 +19,15 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"postern/directory"
 	"postern/mail"
 )
 
-// The ways of leaving, as the evidence names them.
+// The ways of leaving, as [directory.Evidence] names them.
 const (
 	HowOneClick = "one-click" // a mail reader's button, RFC 8058
 	HowPage     = "page"      // the button on our page
 )
-
-// Evidence is what is known about an opt-out beside who and what.
-type Evidence struct {
-	At      time.Time
-	How     string  // HowOneClick, HowPage
-	Remote  string  // the client's IP address
-	Message mail.ID // whose copy bore the token
-}
 
 // ListInfo is what a page says about a list.
 type ListInfo struct {
@@ -45,9 +38,9 @@ type ListInfo struct {
 // Handler is the public page. Its fields are set before it serves.
 type Handler struct {
 	Keyring *Keyring
-	// OptOut stores that user has left list. It returns nil only when that is on
-	// disk, and again nil when it was so before.
-	OptOut func(ctx context.Context, user mail.Address, list string, ev Evidence) error
+	// OptOut stores that user has left list ([directory.Index.OptOut]). It returns
+	// nil only when that is on disk, and again nil when it was so before.
+	OptOut func(ctx context.Context, user mail.Address, list string, ev directory.Evidence) error
 	// Lists finds a configured list by its id; false when there is none.
 	Lists func(id string) (ListInfo, bool)
 	// TrustedProxies are believed when they name the client in X-Forwarded-For.
@@ -122,7 +115,7 @@ func (h *Handler) leave(w http.ResponseWriter, r *http.Request, c Claim) {
 		h.show(w, r, code, pageUnread, c)
 		return
 	}
-	ev := Evidence{At: time.Now(), How: how, Remote: h.client(r), Message: c.Message}
+	ev := directory.Evidence{At: time.Now(), How: how, Remote: h.client(r), Message: c.Message}
 	// Who hangs up after asking has asked all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeWithin)
 	defer cancel()

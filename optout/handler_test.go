@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 
 	"golang.org/x/net/html"
 
+	"postern/directory"
 	"postern/mail"
 	"postern/optout"
 )
@@ -27,11 +29,11 @@ import (
 type left struct {
 	mu   sync.Mutex
 	all  []string
-	last optout.Evidence
+	last directory.Evidence
 	fail error
 }
 
-func (l *left) OptOut(ctx context.Context, user mail.Address, list string, ev optout.Evidence) error {
+func (l *left) OptOut(ctx context.Context, user mail.Address, list string, ev directory.Evidence) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fail != nil {
@@ -400,5 +402,38 @@ func TestServerOverTCP(t *testing.T) {
 	defer res.Body.Close()
 	if res.StatusCode != 200 || len(p.all) != 1 {
 		t.Errorf("%s, left %q", res.Status, p.all)
+	}
+}
+
+func TestRule3AnswerComesAfterTheIndexHasIt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "index.db")
+	index, err := directory.OpenIndex(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPage(t)
+	p.Handler.OptOut = index.OptOut
+	token := p.Keyring.Seal(0, claim)
+	for range 2 {
+		if w := p.do("POST", "/u/"+token, form, "List-Unsubscribe=One-Click"); w.Code != 200 {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+	}
+	if err := index.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if w := p.do("POST", "/u/"+token, form, ""); w.Code != 503 {
+		t.Errorf("with the index closed: %d", w.Code)
+	}
+	again, err := directory.OpenIndex(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if b, blocked := again.Blocked(claim.User, "promo"); !blocked || b.Kind != "unsubscribed" {
+		t.Errorf("%+v, %v", b, blocked)
+	}
+	if b, blocked := again.Blocked(claim.User, "sale"); blocked {
+		t.Errorf("left another list too: %+v", b)
 	}
 }
