@@ -37,7 +37,6 @@ func filterFuncs() []string {
 // in the language of expr-lang.org, without its loops and variables. Its cost is
 // bounded by its length. It is safe for use by many goroutines.
 type Filter struct {
-	source  string
 	program *vm.Program // nil: matches everyone
 	vars    []filterVar
 	fields  *Fields
@@ -81,7 +80,7 @@ func CompileFilter(src string, f *Fields) (filter *Filter, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("the filter %q cannot be used: %w", clip(src), oneLine(err))
 	}
-	return &Filter{source: src, program: program, vars: names.used, fields: f}, nil
+	return &Filter{program: program, vars: names.used, fields: f}, nil
 }
 
 // filterNames walks a filter before its types are checked: it writes every name
@@ -158,9 +157,6 @@ func clip(s string) string {
 	}
 	return s
 }
-
-// String is the filter as it was written.
-func (f *Filter) String() string { return f.source }
 
 // Match says whether the filter chooses u. An attribute that is missing or of
 // another kind counts as the zero value of its field's type; a number stored as
