@@ -1,0 +1,206 @@
+package smarthost_test
+
+import (
+	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"math/big"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// upstream is a mail server that plays one transcript for each connection:
+//
+//	S: 250 ok        it says a line; | begins another one in the same write
+//	C: RCPT TO:<b>   it expects a line; a * at the end stands for anything
+//	GOT              it takes a mail up to the final dot
+//	TAKE 100         it takes that many octets
+//	TLS              both change to TLS
+//	DRIP: 250 ok     it says a line, an octet for each one that the test lets go
+//	EOF              it closes the connection; RST it resets it
+//	SILENT           it says nothing more until the client goes
+//
+// A script that ends waits for the client to go, as SILENT does, and takes QUIT.
+type upstream struct {
+	t       testing.TB
+	l       net.Listener
+	tls     *tls.Config
+	scripts []string
+
+	mu    sync.Mutex
+	conns int
+	mails []string
+	done  sync.WaitGroup
+}
+
+func startUpstream(t testing.TB, scripts ...string) *upstream {
+	t.Helper()
+	return startTLSUpstream(t, nil, scripts...)
+}
+
+func startTLSUpstream(t testing.TB, config *tls.Config, scripts ...string) *upstream {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &upstream{t: t, l: l, tls: config, scripts: scripts}
+	u.done.Go(u.serve)
+	t.Cleanup(func() { l.Close(); u.done.Wait() })
+	return u
+}
+
+func (u *upstream) addr() string { return u.l.Addr().String() }
+
+func (u *upstream) connections() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.conns
+}
+
+func (u *upstream) received() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return append([]string(nil), u.mails...)
+}
+
+func (u *upstream) serve() {
+	for {
+		c, err := u.l.Accept()
+		if err != nil {
+			return
+		}
+		u.mu.Lock()
+		n := u.conns
+		u.conns++
+		u.mu.Unlock()
+		if n >= len(u.scripts) {
+			u.t.Errorf("connection %d has no script", n+1)
+			c.Close()
+			continue
+		}
+		u.done.Go(func() { u.play(c, n) })
+	}
+}
+
+func (u *upstream) play(raw net.Conn, n int) {
+	defer raw.Close()
+	var c net.Conn = raw
+	r := bufio.NewReader(c)
+	for _, step := range strings.Split(strings.TrimSpace(u.scripts[n]), "\n") {
+		step = strings.TrimLeft(step, " \t")
+		verb, rest, _ := strings.Cut(step, " ")
+		switch verb {
+		case "S:":
+			if _, err := c.Write([]byte(strings.ReplaceAll(rest, "|", "\r\n") + "\r\n")); err != nil {
+				u.t.Errorf("connection %d, %q: %v", n+1, step, err)
+				return
+			}
+		case "DRIP:":
+			for i := range len(rest) {
+				if _, err := c.Write([]byte(rest[i : i+1])); err != nil {
+					return
+				}
+			}
+			silent(r)
+			return
+		case "C:":
+			line, err := r.ReadString('\n')
+			if !matches(rest, strings.TrimRight(line, "\r\n")) || err != nil {
+				u.t.Errorf("connection %d wants %q, got %q, %v", n+1, rest, line, err)
+				return
+			}
+		case "GOT":
+			u.take(r, n)
+		case "TAKE":
+			if _, err := r.Peek(100); err != nil {
+				u.t.Errorf("connection %d, %q: %v", n+1, step, err)
+			}
+		case "TLS":
+			s := tls.Server(c, u.tls)
+			if s.Handshake() != nil {
+				return // the client's side is what the test looks at
+			}
+			c, r = s, bufio.NewReader(s)
+		case "EOF":
+			return
+		case "RST":
+			_ = raw.(*net.TCPConn).SetLinger(0)
+			return
+		case "SILENT":
+			silent(r)
+			return
+		default:
+			u.t.Errorf("unknown step %q", step)
+		}
+	}
+	if line, _ := r.ReadString('\n'); line == "QUIT\r\n" {
+		_, _ = c.Write([]byte("221 bye\r\n"))
+		silent(r)
+	} else if line != "" {
+		u.t.Errorf("connection %d: %q after the script's end", n+1, line)
+	}
+}
+
+func matches(want, got string) bool {
+	if head, ok := strings.CutSuffix(want, "*"); ok {
+		return strings.HasPrefix(got, head)
+	}
+	return want == got
+}
+
+func silent(r *bufio.Reader) {
+	for {
+		if _, err := r.ReadByte(); err != nil {
+			return
+		}
+	}
+}
+
+// take reads a mail as RFC 5321 §4.5.2 says, octet by octet and without any of
+// the code under test.
+func (u *upstream) take(r *bufio.Reader, n int) {
+	var b strings.Builder
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			u.t.Errorf("connection %d: the mail ends early: %v", n+1, err)
+			return
+		}
+		if line == ".\r\n" {
+			break
+		}
+		b.WriteString(strings.TrimPrefix(line, "."))
+	}
+	u.mu.Lock()
+	u.mails = append(u.mails, b.String())
+	u.mu.Unlock()
+}
+
+// certificate is one for 127.0.0.1 and the pool that trusts it.
+func certificate(t testing.TB) (*tls.Config, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, pool
+}
