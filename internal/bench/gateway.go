@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"postern/relay/sign"
+)
+
+// gateway is the program under measurement.
+type gateway struct {
+	dir    string
+	binary string
+	smtp   string
+	cmd    *exec.Cmd
+}
+
+type gatewayOptions struct {
+	users  int
+	signed bool
+	lane   string // TOML of the lane, without its header
+}
+
+func smtpLane(addr string) string {
+	return fmt.Sprintf("driver = \"smtp\"\nconcurrency = %d\n[lane.smtp]\naddress = %q\ntls = \"none\"\n", connections, addr)
+}
+
+func sesLane(addr string) string {
+	return fmt.Sprintf("driver = \"ses\"\nconcurrency = %d\n[lane.ses]\nregion = \"us-east-1\"\nendpoint = \"http://%s\"\n", connections, addr)
+}
+
+// start writes a configuration, imports users and serves.
+func (b *bench) start(o gatewayOptions) (*gateway, error) {
+	dir, err := os.MkdirTemp(b.dir, "gateway-")
+	if err != nil {
+		return nil, err
+	}
+	g := &gateway{dir: dir, binary: b.binary}
+	if err := g.configure(o); err != nil {
+		return nil, err
+	}
+	if err := writeUsers(filepath.Join(dir, "users.csv"), o.users); err != nil {
+		return nil, err
+	}
+	if err := g.command("users", "import", "users.csv"); err != nil {
+		return nil, err
+	}
+	return g, g.serve()
+}
+
+func (g *gateway) configure(o gatewayOptions) error {
+	ports, err := freePorts(3)
+	if err != nil {
+		return err
+	}
+	g.smtp = "127.0.0.1:" + ports[0]
+	key, _, err := sign.GenerateKey("example.com", "bench", 2048)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(g.dir, "dkim.pem"), key, 0o600); err != nil {
+		return err
+	}
+	config := fmt.Sprintf(`hostname = "bench.example.com"
+[log]
+level = "warn"
+[[smtp.listener]]
+address = %q
+[[smtp.network]]
+cidr = "127.0.0.0/8"
+send_as = ["*@example.com"]
+lists = ["all"]
+[[list]]
+id = "all"
+address = "all@lists.example.com"
+name = "All"
+missing = "skip"
+[[dkim]]
+domain = "example.com"
+selector = "bench"
+key_file = "dkim.pem"
+sign = %v
+[optout]
+listen = "127.0.0.1:%s"
+[admin]
+listen = "127.0.0.1:%s"
+[[lane]]
+name = "default"
+%s`, g.smtp, o.signed, ports[1], ports[2], o.lane)
+	return os.WriteFile(filepath.Join(g.dir, "config.toml"), []byte(config), 0o600)
+}
+
+func freePorts(n int) ([]string, error) {
+	var ports []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close()
+		ports = append(ports, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	}
+	return ports, nil
+}
+
+func writeUsers(path string, n int) error {
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	_ = w.Write([]string{"Email", "Name", "Gender", "CreateTime", "SubscriptionStatus"})
+	for i := range n {
+		_ = w.Write([]string{fmt.Sprintf("customer.%07d@example.net", i*7919%n), fmt.Sprintf("고객 %d", i), "Female", "1700000000", "true"})
+	}
+	w.Flush()
+	return os.WriteFile(path, b.Bytes(), 0o600)
+}
+
+func (g *gateway) command(args ...string) error {
+	cmd := exec.Command(g.binary, args...)
+	cmd.Dir = g.dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("postern %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+func (g *gateway) serve() error {
+	g.cmd = exec.Command(g.binary, "serve")
+	g.cmd.Dir = g.dir
+	out, err := g.cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := g.cmd.Start(); err != nil {
+		return err
+	}
+	ready := make(chan struct{})
+	go func() {
+		for s := bufio.NewScanner(out); s.Scan(); {
+			if s.Text() == "ready" {
+				close(ready)
+			} else {
+				fmt.Fprintln(os.Stderr, "gateway:", s.Text())
+			}
+		}
+	}()
+	select {
+	case <-ready:
+		return nil
+	case <-time.After(30 * time.Second):
+		return errors.New("the gateway is not ready after 30 s")
+	}
+}
+
+// submit sends one mail and returns when the 250 came.
+func (g *gateway) submit(mail []byte, to string) (time.Time, error) {
+	c, err := smtp.Dial(g.smtp)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer c.Close()
+	err = c.SendMail("marketer@example.com", []string{to}, bytes.NewReader(mail))
+	return time.Now(), err
+}
+
+// expanded waits until so many copies are queued.
+func (g *gateway) expanded(n int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		cmd := exec.CommandContext(ctx, g.binary, "queue", "list", "--json")
+		cmd.Dir = g.dir
+		out, err := cmd.Output()
+		if err != nil {
+			return err
+		}
+		var list []struct {
+			State  string         `json:"state"`
+			Copies map[string]int `json:"copies"`
+		}
+		if err := json.Unmarshal(out, &list); err != nil {
+			return err
+		}
+		if len(list) > 0 && list[0].State == "sending" && list[0].Copies["queued"]+list[0].Copies["sending"] == n {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not expanded in time: %s", out)
+		case <-tick.C:
+		}
+	}
+}
+
+// anonymous is the process's anonymous resident memory in octets.
+func (g *gateway) anonymous() (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		var kb int64
+		if _, err := fmt.Sscanf(line, "RssAnon: %d kB", &kb); err == nil {
+			return kb * 1024, nil
+		}
+	}
+	return 0, errors.New("no RssAnon in /proc/PID/status")
+}
+
+// end stops the gateway in order.
+func (g *gateway) end() error {
+	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	err := g.cmd.Wait()
+	g.cmd = nil
+	return err
+}
+
+func (g *gateway) stop() {
+	if g.cmd != nil {
+		_ = g.cmd.Process.Kill()
+		_ = g.cmd.Wait()
+	}
+	_ = os.RemoveAll(g.dir)
+}

@@ -1,0 +1,245 @@
+// Command bench measures Postern against what cannot be avoided, in one run on
+// one machine: the real program, started as a user would start it, and beside it
+// bare loops that only sign and deliver. It prints a Markdown table of ratios;
+// `make bench` runs it. Absolute rates are those of this machine and this hour.
+//
+// The sink that swallows mail and the null SES server are processes of their own
+// (this program called with "sink" or "null-ses"), for Postern and the bare loops
+// alike.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) > 0 && args[0] == "sink" {
+		return sink()
+	}
+	if len(args) > 0 && args[0] == "null-ses" {
+		return nullSES()
+	}
+	flags := flag.NewFlagSet("bench", flag.ExitOnError)
+	binary := flags.String("postern", "./postern", "the program to measure")
+	only := flags.String("only", "", "comma-separated: smtp, ses, first, memory; all when empty")
+	copies := flags.Int("copies", 5000, "copies of a campaign to the SMTP sink")
+	rounds := flags.Int("rounds", 3, "rounds of each comparison; the median counts")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "postern-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	path, err := filepath.Abs(*binary)
+	if err != nil {
+		return err
+	}
+	b := &bench{dir: dir, binary: path, copies: *copies, rounds: *rounds}
+	fmt.Println("| what | Postern | bare | share | goal |\n| --- | --- | --- | --- | --- |")
+	for _, part := range []struct {
+		name string
+		run  func() error
+	}{{"smtp", b.smtp}, {"ses", b.ses}, {"first", b.first}, {"memory", b.memory}} {
+		if *only != "" && !slices.Contains(strings.Split(*only, ","), part.name) {
+			continue
+		}
+		if err := part.run(); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	return nil
+}
+
+type bench struct {
+	dir    string
+	binary string
+	copies int
+	rounds int
+}
+
+func row(what, postern, bare, share, goal string) {
+	fmt.Printf("| %s | %s | %s | %s | %s |\n", what, postern, bare, share, goal)
+}
+
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+// connections is how many connections both sides use.
+const connections = 20
+
+// smtp compares campaigns to a sink: every attempt and result durable on one
+// side, nothing but signing and delivering on the other.
+func (b *bench) smtp() error {
+	for _, size := range []int{10, 100} {
+		mail := campaign(size)
+		for _, signed := range []bool{true, false} {
+			var ours, bares []float64
+			for range b.rounds {
+				bare, err := b.bareSMTP(mail, signed)
+				if err != nil {
+					return err
+				}
+				our, err := b.campaignSMTP(mail, signed)
+				if err != nil {
+					return err
+				}
+				ours, bares = append(ours, our), append(bares, bare)
+			}
+			o, r := median(ours), median(bares)
+			what := fmt.Sprintf("%d copies of %d KB to an SMTP sink, signing %s", b.copies, size, onOff(signed))
+			row(what, fmt.Sprintf("%.0f/s", o), fmt.Sprintf("%.0f/s", r), fmt.Sprintf("%.2f", o/r), ">= 0.7")
+		}
+	}
+	return nil
+}
+
+func onOff(b bool) string {
+	if b {
+		return "on"
+	}
+	return "off"
+}
+
+// campaignSMTP runs one campaign through the program; copies a second, from the
+// 250 to the last copy at the sink.
+func (b *bench) campaignSMTP(mail []byte, signed bool) (float64, error) {
+	s, err := startSink(b.copies)
+	if err != nil {
+		return 0, err
+	}
+	defer s.stop()
+	g, err := b.start(gatewayOptions{users: b.copies, signed: signed, lane: smtpLane(s.addr)})
+	if err != nil {
+		return 0, err
+	}
+	defer g.stop()
+	accepted, err := g.submit(mail, "all@lists.example.com")
+	if err != nil {
+		return 0, err
+	}
+	if err := s.wait(5 * time.Minute); err != nil {
+		return 0, err
+	}
+	return float64(b.copies) / s.last.Sub(accepted).Seconds(), nil
+}
+
+// ses runs campaigns of 100 KB through the SES sender against a null server.
+func (b *bench) ses() error {
+	mail := campaign(100)
+	for _, n := range []int{50, 200, 500} {
+		var took []float64
+		for range b.rounds {
+			t, err := b.campaignSES(mail, n)
+			if err != nil {
+				return err
+			}
+			took = append(took, t.Seconds())
+		}
+		row(fmt.Sprintf("%d copies of 100 KB through the SES sender, signed", n), fmt.Sprintf("%.2f s", median(took)), "", "", "the old system: 50 in 21 s")
+	}
+	return nil
+}
+
+func (b *bench) campaignSES(mail []byte, n int) (time.Duration, error) {
+	s, err := startChild("null-ses", n)
+	if err != nil {
+		return 0, err
+	}
+	defer s.stop()
+	g, err := b.start(gatewayOptions{users: n, signed: true, lane: sesLane(s.addr)})
+	if err != nil {
+		return 0, err
+	}
+	defer g.stop()
+	accepted, err := g.submit(mail, "all@lists.example.com")
+	if err != nil {
+		return 0, err
+	}
+	if err := s.wait(time.Minute); err != nil {
+		return 0, err
+	}
+	return s.last.Sub(accepted), nil
+}
+
+// first measures how soon after the 250 the first copy of a campaign to 200 is at
+// the sink.
+func (b *bench) first() error {
+	const runs, users = 15, 200
+	s, err := startSink(users)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	g, err := b.start(gatewayOptions{users: users, signed: true, lane: smtpLane(s.addr)})
+	if err != nil {
+		return err
+	}
+	defer g.stop()
+	var took []float64
+	for range runs {
+		accepted, err := g.submit(campaign(100), "all@lists.example.com")
+		if err != nil {
+			return err
+		}
+		if err := s.wait(time.Minute); err != nil {
+			return err
+		}
+		took = append(took, max(0, s.first.Sub(accepted).Seconds()*1000))
+	}
+	row(fmt.Sprintf("first of %d copies of 100 KB at the sink after the 250, median of %d", users, runs), fmt.Sprintf("%.0f ms", median(took)), "", "", "<= 50 ms")
+	return nil
+}
+
+// memory queues 100,000 copies behind an upstream that is not there.
+func (b *bench) memory() error {
+	const users = 100_000
+	g, err := b.start(gatewayOptions{users: users, signed: true, lane: smtpLane("127.0.0.1:9")})
+	if err != nil {
+		return err
+	}
+	defer g.stop()
+	if _, err := g.submit(campaign(100), "all@lists.example.com"); err != nil {
+		return err
+	}
+	if err := g.expanded(users); err != nil {
+		return err
+	}
+	anon, err := g.anonymous()
+	if err != nil {
+		return err
+	}
+	row("anonymous memory with 100,000 copies of 100 KB queued", fmt.Sprintf("%.0f MB", float64(anon)/1e6), "", "", "<= 100 MB")
+	if err := g.end(); err != nil {
+		return err
+	}
+	raw, err := os.Stat(filepath.Join(g.dir, "data", "spool.db"))
+	if err != nil {
+		return err
+	}
+	if err := g.command("spool", "compact"); err != nil {
+		return err
+	}
+	small, err := os.Stat(filepath.Join(g.dir, "data", "spool.db"))
+	if err != nil {
+		return err
+	}
+	row("spool.db, octets a queued copy, as written / compacted", fmt.Sprintf("%d / %d", raw.Size()/users, small.Size()/users), "", "", "<= 1,000")
+	return nil
+}
