@@ -19,6 +19,8 @@ import (
 	"postern/mail"
 )
 
+func lines(s ...string) string { return strings.Join(s, "\n") + "\n" }
+
 func importInto(t testing.TB, store directory.Store, csv string) directory.ImportResult {
 	t.Helper()
 	res, err := directory.Import(context.Background(), strings.NewReader(csv), store, nil)

@@ -122,7 +122,9 @@ func kindOfLists(lists []string) kind {
 	return kindText
 }
 
-var errChanged = mail.Later(0, "", "the directory got a new attribute while it was exported: export it again")
+func errChanged() error {
+	return mail.Later(0, "", "the directory got a new attribute while it was exported: export it again")
+}
 
 func (u *User) writeCells(columns []column, at map[string]int, record []string) error {
 	clear(record)
@@ -132,14 +134,14 @@ func (u *User) writeCells(columns []column, at map[string]int, record []string) 
 			continue
 		}
 		if !there {
-			return errChanged
+			return errChanged()
 		}
 		cell, fits, err := columns[i].write(v)
 		if err != nil {
 			return err
 		}
 		if !fits {
-			return errChanged
+			return errChanged()
 		}
 		record[i] = cell
 	}
@@ -154,7 +156,7 @@ func (u *User) writeLists(columns []column, at map[string]int, record []string) 
 	}
 	i, there := at["OptOut"]
 	if !there {
-		return errChanged
+		return errChanged()
 	}
 	if columns[i].kind == kindJSON {
 		b, err := json.Marshal(u.OptOut)
@@ -162,7 +164,7 @@ func (u *User) writeLists(columns []column, at map[string]int, record []string) 
 		return err
 	}
 	if kindOfLists(u.OptOut) != kindText {
-		return errChanged
+		return errChanged()
 	}
 	record[i] = strings.Join(u.OptOut, " ")
 	return nil

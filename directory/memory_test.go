@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 
@@ -71,14 +70,13 @@ func clone(u directory.User) directory.User {
 
 func (m *memory) Get(ctx context.Context, key mail.Address) (directory.User, error) {
 	us, err := m.GetMany(ctx, []mail.Address{key})
-	if err != nil || len(us) == 0 {
-		return directory.User{}, cmpError(err, directory.ErrNotFound)
+	if err != nil {
+		return directory.User{}, err
+	}
+	if len(us) == 0 {
+		return directory.User{}, directory.ErrNotFound
 	}
 	return us[0], nil
-}
-
-func cmpError(errs ...error) error {
-	return errs[slices.IndexFunc(errs, func(err error) bool { return err != nil })]
 }
 
 func (m *memory) GetMany(ctx context.Context, keys []mail.Address) ([]directory.User, error) {
@@ -155,5 +153,3 @@ func (m *memory) Update(ctx context.Context, key mail.Address, c directory.Chang
 }
 
 func (m *memory) Close() error { return nil }
-
-func lines(s ...string) string { return strings.Join(s, "\n") + "\n" }
