@@ -147,7 +147,7 @@ func (a *App) buildPages(keyring *optout.Keyring) {
 	}
 	public := &optout.Handler{
 		Keyring:        keyring,
-		OptOut:         optOut(a.index),
+		OptOut:         a.index.OptOut,
 		Lists:          func(id string) (optout.ListInfo, bool) { l, ok := lists[id]; return l, ok },
 		TrustedProxies: a.cfg.OptOut.TrustedProxies,
 		Log:            a.log,

@@ -15,7 +15,6 @@ import (
 	"postern/directory/embedded"
 	"postern/expand"
 	"postern/mail"
-	"postern/optout"
 	"postern/relay"
 	"postern/relay/maildir"
 	"postern/relay/ses"
@@ -200,13 +199,6 @@ func blocked(index *directory.Index) func(mail.Address, string) (mail.State, str
 			return mail.Suppressed, b.Reason, true
 		}
 		return mail.Unsubscribed, b.Reason, true
-	}
-}
-
-// optOut stores what the public page was told.
-func optOut(index *directory.Index) func(context.Context, mail.Address, string, optout.Evidence) error {
-	return func(ctx context.Context, user mail.Address, list string, ev optout.Evidence) error {
-		return index.OptOut(ctx, user, list, directory.Evidence{At: ev.At, How: ev.How, Remote: ev.Remote, Message: ev.Message})
 	}
 }
 
