@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"syscall"
 
 	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/term"
@@ -108,6 +110,7 @@ func askPassword(s *session) ([]byte, error) {
 		}
 		return bytes.TrimRight(line, "\r\n"), nil
 	}
+	defer echoAgain(terminal)()
 	var typed [2][]byte
 	for i, prompt := range []string{"Password: ", "Once more: "} {
 		fmt.Fprint(s.stderr, prompt)
@@ -122,6 +125,27 @@ func askPassword(s *session) ([]byte, error) {
 		return nil, errors.New("the two passwords differ: try again")
 	}
 	return typed[0], nil
+}
+
+// echoAgain makes Ctrl-C at the prompt leave a terminal that echoes. The result
+// ends the watch.
+func echoAgain(terminal *os.File) (stop func()) {
+	before, err := term.GetState(int(terminal.Fd()))
+	if err != nil {
+		return func() {}
+	}
+	interrupted, stopped := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(interrupted, os.Interrupt)
+	go func() {
+		select {
+		case <-interrupted:
+			_ = term.Restore(int(terminal.Fd()), before) // nothing more can be done for it
+			signal.Stop(interrupted)
+			_ = syscall.Kill(os.Getpid(), syscall.SIGINT) // and now as ever
+		case <-stopped:
+		}
+	}()
+	return func() { signal.Stop(interrupted); close(stopped) }
 }
 
 type configCmd struct{}

@@ -90,5 +90,5 @@ func (demoCmd) Help() string {
 }
 
 func (c demoCmd) Run(s *session) error {
-	return runDemo(s.ctx, s.stdout, s.stderr, demoOptions{Keep: c.Keep})
+	return runDemo(s.ctx, s.stdout, s.stderr, demoOptions(c))
 }

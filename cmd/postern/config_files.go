@@ -42,9 +42,9 @@ func certificate(found *problems, path, certFile, keyFile string) {
 		return
 	}
 	bad := false
-	for key, file := range map[string]string{"cert_file": certFile, "key_file": keyFile} {
-		if err := readable(file); err != nil {
-			found.add(path+"."+key, "cannot read %s: %w", file, err)
+	for _, f := range []struct{ key, file string }{{"cert_file", certFile}, {"key_file", keyFile}} {
+		if err := readable(f.file); err != nil {
+			found.add(path+"."+f.key, "cannot read %s: %w", f.file, err)
 			bad = true
 		}
 	}
