@@ -150,6 +150,9 @@ func (s *Spool) apply(t *txn) {
 		if !e.changed {
 			continue
 		}
+		if old := s.live[id]; wantsExpander(e.msg) || old != nil && wantsExpander(old.msg) {
+			signal(s.expand) // work for it, or an end to its work
+		}
 		if e.gone || finished(e) {
 			delete(s.live, id)
 			s.schedule.remove(id)
@@ -157,9 +160,6 @@ func (s *Spool) apply(t *txn) {
 		}
 		s.live[id] = &entry{e.msg, e.counts}
 		s.place(e.msg, e.next)
-		if wantsExpander(e.msg) {
-			signal(s.expand)
-		}
 	}
 }
 

@@ -125,9 +125,13 @@ func (s *Spool) Expanded(ctx context.Context, id mail.ID, next mail.MessageState
 	})
 }
 
-// Explain sets the words that say why a message waits; "" removes them.
+// Explain sets the words that say why a message waits for its expander; ""
+// removes them.
 func (s *Spool) Explain(ctx context.Context, id mail.ID, reason string) error {
 	return s.change(ctx, id, func(m *mail.Message) error {
+		if !wantsExpander(m) {
+			return fmt.Errorf("message %s is %s and waits for no expander", id, m.State)
+		}
 		m.Reason = reason
 		return nil
 	})
