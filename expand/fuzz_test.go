@@ -91,6 +91,35 @@ func walk(e *eml.Entity) error {
 	})
 }
 
+// FuzzHTMLStaysAsWritten holds that all HTML before a placeholder comes through
+// octet for octet: the compiler edits, it does not write HTML anew.
+func FuzzHTMLStaysAsWritten(f *testing.F) {
+	for _, s := range []string{"<p class=a>x</p>", "<a href='x>y\">", "<!--[if mso]>x<![endif]-->", "<script>a<b</script >", "<p\x00 a=1 b =\"2\" c= '3'/>&nbsp;&amp", "<textarea><p></textarea><title>", "<![CDATA[x]]><?xml?></", "<plaintext>x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		s = strings.ToValidUTF8(s, "")
+		for _, name := range []string{"href", "alt", "title", "--=_b"} { // whose values are edited, and the boundary
+			if strings.Contains(strings.ToLower(s), name) {
+				return
+			}
+		}
+		if strings.ContainsAny(s, "{}｛｝|%&\r\n") || strings.Contains(strings.ToLower(s), "charset") || strings.Contains(s, "<<") || strings.Contains(s, "«") || strings.HasPrefix(s, "\ufeff") {
+			return
+		}
+		in := input(t, "From: a@example.com\nContent-Type: multipart/mixed; boundary=\"=_b\"\n\n--=_b\n\n{{Unsubscribe}}\n--=_b\nContent-Type: text/html; charset=utf-8\n\n")
+		in.Raw = append(in.Raw, s+"é<p>{{Name}}</p>\r\n--=_b--\r\n"...)
+		c, err := expand.Compile(in)
+		if err != nil {
+			t.Fatalf("refused: %v", err)
+		}
+		got := receive(t, c.Render(copyTo(c, "a@b.example", map[string]string{"Name": "민"}), "T").Bytes()).html
+		if plain := s + "é<p>"; got != plain+"민</p>" && got != plain+"{{Name}}</p>" { // the latter where s leaves a comment or tag open
+			t.Fatalf("got %q", got)
+		}
+	})
+}
+
 // TestACopyReadsAsTheOriginalWithItsValues holds for any text: what a reader sees
 // in the copy is the original with the values put in, in text and in HTML.
 func TestACopyReadsAsTheOriginalWithItsValues(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"html"
+	"iter"
 	"regexp"
 	"slices"
 	"strings"
@@ -82,7 +83,7 @@ func (c *compiler) htmlPieces(t *text, where string) ([]piece, error) {
 	err := eachToken(t.src, func(k token) error {
 		switch {
 		case k.kind == xhtml.TextToken && !k.hidden:
-			for _, g := range glyphs(t.src[k.start:k.end], k.start) {
+			for g := range glyphs(t.src[k.start:k.end], k.start) {
 				f.feed(g)
 			}
 		case k.kind == xhtml.StartTagToken || k.kind == xhtml.SelfClosingTagToken:
@@ -150,22 +151,24 @@ func isBlock(name string) bool {
 var entity = regexp.MustCompile(`^&(#[0-9]{1,8};?|#[xX][0-9a-fA-F]{1,6};?|[A-Za-z][A-Za-z0-9]{1,31};?)`)
 
 // glyphs are the characters of HTML text that starts at octet base of the source.
-func glyphs(s string, base int) []glyph {
-	gs := make([]glyph, 0, len(s))
-	for i := 0; i < len(s); {
-		r, size := utf8.DecodeRuneInString(s[i:])
-		if r == '&' {
-			if ref := entity.FindString(s[i:min(len(s), i+40)]); ref != "" {
-				if v := html.UnescapeString(ref); utf8.RuneCountInString(v) == 1 {
-					r, _ = utf8.DecodeRuneInString(v)
-					size = len(ref)
+func glyphs(s string, base int) iter.Seq[glyph] {
+	return func(yield func(glyph) bool) {
+		for i := 0; i < len(s); {
+			r, size := utf8.DecodeRuneInString(s[i:])
+			if r == '&' {
+				if ref := entity.FindString(s[i:min(len(s), i+40)]); ref != "" {
+					if v := html.UnescapeString(ref); utf8.RuneCountInString(v) == 1 {
+						r, _ = utf8.DecodeRuneInString(v)
+						size = len(ref)
+					}
 				}
 			}
+			if !yield(glyph{r, base + i, base + i + size}) {
+				return
+			}
+			i += size
 		}
-		gs = append(gs, glyph{r, base + i, base + i + size})
-		i += size
 	}
-	return gs
 }
 
 // tag compiles the attributes of a start tag.
@@ -179,9 +182,9 @@ func (c *compiler) tag(src string, k token, where string) ([]edit, error) {
 		case k.name == "meta" && (a.name == "content" || a.name == "charset"):
 			e = mendCharset(value, a)
 		case a.name == "href":
-			e, err = c.attribute(percentDecoded(glyphs(value, a.start)), where+", in a link", linkForm(value))
+			e, err = c.attribute(percentDecoded(slices.Collect(glyphs(value, a.start))), where+", in a link", linkForm(value))
 		case a.name == "alt" || a.name == "title":
-			e, err = c.attribute(glyphs(value, a.start), where+", in a picture's text", asHTML)
+			e, err = c.attribute(slices.Collect(glyphs(value, a.start)), where+", in a picture's text", asHTML)
 		}
 		if err != nil {
 			return nil, err

@@ -75,6 +75,8 @@ func TestBrokenMailIsRefusedInWords(t *testing.T) {
 		"two From":            {"From: a@example.com\nFrom: b@example.com\n\nx\n", "this one has 2"},
 		"two mailboxes":       {"From: a@example.com, b@example.com\n\nx\n", "one address in From"},
 		"unreadable From":     {"From: nobody\n\nx\n", "cannot be read"},
+		"endless Subject":     {"From: a@example.com\nSubject: " + strings.Repeat("x", 9000) + "\n\nx\n", "shorter"},
+		"endless From":        {"From: " + strings.Repeat("a@example.com, ", 2000) + "\n\nx\n", "cannot be read"},
 		"no boundary":         {"From: a@example.com\nContent-Type: multipart/mixed\n\nx\n", "boundary"},
 		"cut off":             {"From: a@example.com\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n", "cut off"},
 		"no parts":            {"From: a@example.com\nContent-Type: multipart/mixed; boundary=b\n\n--b--\n", "without any part"},

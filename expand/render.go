@@ -70,10 +70,15 @@ func addressField(f field) ([]byte, error) {
 	return appendMailboxes(nil, f.name, boxes)
 }
 
+// maxSubject is in octets of UTF-8; it stands in the header of every copy.
+const maxSubject = 8 << 10
+
 // subject compiles the Subject, whose placeholders may be split over encoded-words.
 func (c *compiler) subject(h header) error {
 	s := strings.TrimSpace(clean(decodeWords(h.text("Subject"))))
-	c.out.Shown = s
+	if c.out.Shown = s; len(s) > maxSubject {
+		return mail.Refuse(554, "5.6.0", "the Subject has more than %d octets; write a shorter one", maxSubject)
+	}
 	f := &finder{where: "the Subject"}
 	for i, r := range s {
 		f.feed(glyph{r, i, i + len(string(r))})

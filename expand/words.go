@@ -2,6 +2,7 @@ package expand
 
 import (
 	"encoding/base64"
+	"fmt"
 	"io"
 	"mime"
 	netmail "net/mail"
@@ -22,15 +23,15 @@ var encodedWord = regexp.MustCompile(`=\?([^?*\s]+)(?:\*[^?\s]*)?\?([bBqQ])\?([^
 // in an unknown charset stays as it is.
 func decodeWords(s string) string {
 	var out strings.Builder
-	var pending []byte // decoded octets of neighbours that share charset
-	var charset, raw string
+	var pending, raw []byte // neighbours that share a charset: decoded octets, and as they stand
+	var charset string
 	flush := func() {
 		if text, err := decodeText(charset, pending); err == nil {
 			out.WriteString(text)
 		} else {
-			out.WriteString(raw)
+			out.Write(raw)
 		}
-		pending, charset, raw = nil, "", ""
+		pending, raw, charset = pending[:0], raw[:0], ""
 	}
 	at := 0
 	for i, m := range encodedWord.FindAllStringSubmatchIndex(s, -1) {
@@ -43,10 +44,10 @@ func decodeWords(s string) string {
 			out.WriteString(between)
 		}
 		charset, pending = cs, append(pending, wordOctets(s[m[4]], s[m[6]:m[7]])...)
-		raw += s[m[0]:m[1]]
+		raw = append(raw, s[m[0]:m[1]]...)
 		at = m[1]
 	}
-	if raw != "" {
+	if len(raw) > 0 {
 		flush()
 	}
 	out.WriteString(s[at:])
@@ -231,8 +232,14 @@ func appendMailboxes(dst []byte, name string, boxes []mailbox) ([]byte, error) {
 // been quoted.
 var angled = regexp.MustCompile(`^([^<>]*)<\s*([^<>\s]+)\s*>\s*$`)
 
+// maxAddresses is the longest address field that is parsed, in octets.
+const maxAddresses = 16 << 10
+
 // parseMailboxes reads the value of an address field, encoded-words included.
 func parseMailboxes(value string) ([]mailbox, error) {
+	if len(value) > maxAddresses {
+		return nil, fmt.Errorf("it has more than %d octets", maxAddresses)
+	}
 	p := netmail.AddressParser{WordDecoder: &mime.WordDecoder{CharsetReader: charsetReader}}
 	list, err := p.ParseList(value)
 	if err != nil {

@@ -41,7 +41,7 @@ func sky(img *image.RGBA) {
 		for x := range width {
 			noise = noise*1664525 + 1013904223
 			grain := 0.0
-			if (noise>>16)%100 < 22 { // a little film grain, so that the sky shows no bands
+			if (noise>>16)%100 < 18 { // a little film grain, so that the sky shows no bands
 				grain = float64(noise>>29) - 3.5
 			}
 			img.SetRGBA(x, y, color.RGBA{
