@@ -20,10 +20,11 @@ import (
 //	S: 250 ok        it says a line; | begins another one in the same write
 //	C: RCPT TO:<b>   it expects a line; a * at the end stands for anything
 //	GOT              it takes a mail up to the final dot
-//	TAKE 100         it takes that many octets
+//	TAKE             it waits for the first octets of a mail
 //	TLS              both change to TLS
-//	DRIP: 250 ok     it says a line, an octet for each one that the test lets go
+//	DRIP: 250 ok     it says a line octet by octet and never ends it
 //	EOF              it closes the connection; RST it resets it
+//	TELL             it lets the test go on that waits for u.told
 //	SILENT           it says nothing more until the client goes
 //
 // A script that ends waits for the client to go, as SILENT does, and takes QUIT.
@@ -32,6 +33,7 @@ type upstream struct {
 	l       net.Listener
 	tls     *tls.Config
 	scripts []string
+	told    chan struct{}
 
 	mu    sync.Mutex
 	conns int
@@ -50,7 +52,7 @@ func startTLSUpstream(t testing.TB, config *tls.Config, scripts ...string) *upst
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &upstream{t: t, l: l, tls: config, scripts: scripts}
+	u := &upstream{t: t, l: l, tls: config, scripts: scripts, told: make(chan struct{})}
 	u.done.Go(u.serve)
 	t.Cleanup(func() { l.Close(); u.done.Wait() })
 	return u
@@ -118,6 +120,8 @@ func (u *upstream) play(raw net.Conn, n int) {
 			}
 		case "GOT":
 			u.take(r, n)
+		case "TELL":
+			close(u.told)
 		case "TAKE":
 			if _, err := r.Peek(100); err != nil {
 				u.t.Errorf("connection %d, %q: %v", n+1, step, err)
