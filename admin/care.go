@@ -46,7 +46,8 @@ func (a *API) compactSpool(w http.ResponseWriter, r *http.Request) error {
 }
 
 // backupSpool is GET /api/spool/backup: a tar. Sending goes on meanwhile; the
-// spool's file grows while a slow reader holds the backup open.
+// spool's file grows while a slow reader holds the backup open, and a reader that
+// stands still for a minute is given up.
 func (a *API) backupSpool(w http.ResponseWriter, r *http.Request) error {
 	return a.download(w, r, "application/x-tar", "spool.tar", func(w io.Writer) error { return a.Spool.Backup(r.Context(), w) })
 }

@@ -3,6 +3,7 @@ package admin
 import (
 	"io"
 	"net/http"
+	"strconv"
 	"sync"
 )
 
@@ -44,7 +45,7 @@ func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, r.Context().Err()
 	}
 	return &http.Response{
-		Status: http.StatusText(w.code), StatusCode: w.code, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Status: strconv.Itoa(w.code) + " " + http.StatusText(w.code), StatusCode: w.code, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: w.sent, Body: out, ContentLength: -1, Request: r,
 	}, nil
 }

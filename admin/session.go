@@ -125,7 +125,8 @@ func (s *sessions) link(token string, use bool, now time.Time) bool {
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
 // attempts slows down whoever guesses passwords: after freeTries failures each
-// further one doubles the wait, up to maxWait. It is kept by client.
+// further one doubles the wait, up to maxWait; a quiet maxWait forgives. It is kept
+// by client.
 type attempts struct {
 	mu   sync.Mutex
 	from map[string]*failures
@@ -164,7 +165,7 @@ func (a *attempts) begin(client string, now time.Time) {
 		a.forget(now)
 	}
 	f := a.from[client]
-	if f == nil || now.Sub(f.until) > maxWait && f.n >= freeTries {
+	if f == nil || now.Sub(f.until) > maxWait {
 		f = &failures{}
 		a.from[client] = f
 	}

@@ -3,6 +3,7 @@ package admin
 import (
 	"io"
 	"net/http"
+	"time"
 
 	"postern/directory"
 	"postern/mail"
@@ -153,7 +154,7 @@ func (a *API) exportUsers(w http.ResponseWriter, r *http.Request) error {
 // is answered properly; after it the connection breaks off.
 func (a *API) download(w http.ResponseWriter, r *http.Request, kind, name string, write func(io.Writer) error) error {
 	unhurried(w)
-	late := &lateHeader{w: w, kind: kind, name: name}
+	late := &lateHeader{w: w, ctl: http.NewResponseController(w), kind: kind, name: name}
 	err := write(late)
 	switch {
 	case err != nil && late.begun:
@@ -164,9 +165,14 @@ func (a *API) download(w http.ResponseWriter, r *http.Request, kind, name string
 	return err
 }
 
-// lateHeader sets the headers of a download with its first byte.
+// stall is how long a download may stand still: a backup holds a transaction.
+const stall = time.Minute
+
+// lateHeader sets the headers of a download with its first byte, and gives up a
+// reader that stalls.
 type lateHeader struct {
 	w          http.ResponseWriter
+	ctl        *http.ResponseController
 	kind, name string
 	begun      bool
 }
@@ -181,5 +187,6 @@ func (l *lateHeader) Write(p []byte) (int, error) {
 	if !l.begun {
 		l.begin()
 	}
+	_ = l.ctl.SetWriteDeadline(time.Now().Add(stall)) // a writer without deadlines needs none
 	return l.w.Write(p)
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -89,6 +90,9 @@ func (k *Keyring) Rotate() error {
 	now, err := readKeyring(k.path)
 	if err != nil {
 		return fmt.Errorf("rotate the key ring: %w", err)
+	}
+	if now.newest == math.MaxUint32 {
+		return errors.New("rotate the key ring: it has no key id left")
 	}
 	file := keyringFile{Version: keyringVersion, Keys: append(now.file.Keys[:len(now.file.Keys):len(now.file.Keys)], newKey(now.newest+1))}
 	next, err := derive(file)

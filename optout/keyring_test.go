@@ -138,3 +138,31 @@ func TestDamagedKeyringIsRefusedInASentence(t *testing.T) {
 }
 
 var claim = optout.Claim{List: "promo", User: "Min.Kim@Example.com", Message: mail.ID("01KAP3M6S0G5V2Q9ZT4R8YBCDE")}
+
+// FuzzKeyring opens whatever stands in the file: it is refused, or it seals and
+// opens; and it is never written over.
+func FuzzKeyring(f *testing.F) {
+	_, path := openKeyring(f)
+	good, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, s := range []string{string(good), "", "{}", `{"version":1}`, `{"version":1,"keys":null}`, `{"version":2}`, `{"version":1,"keys":[{"id":4294967295,"key":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}]}`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if err := os.WriteFile(path, []byte(s), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		k, err := optout.OpenKeyring(path)
+		if b, _ := os.ReadFile(path); string(b) != s {
+			t.Fatalf("%q was written over", s)
+		}
+		if err != nil {
+			return
+		}
+		if c, err := k.Open(k.Seal(0, claim)); err != nil || c != claim {
+			t.Fatalf("%q: %+v, %v", s, c, err)
+		}
+	})
+}

@@ -2,21 +2,24 @@ package peer
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 )
 
-// Screen is the size of a browser's window, in CSS pixels.
-type Screen struct{ Width, Height int }
+// Screen is a size of the browser's window at which pages are looked at.
+type Screen int
 
-// The sizes at which pages are looked at.
-var (
-	Phone  = Screen{390, 780}
-	Laptop = Screen{1280, 900}
+const (
+	Phone  Screen = iota // 390 x 780 CSS pixels
+	Laptop               // 1280 x 900
+	Tall                 // 1280 x 1700, for long pages
 )
+
+func (s Screen) size() string {
+	return [...]string{"390,780", "1280,900", "1280,1700"}[s]
+}
 
 // Browse opens url in a real browser, JavaScript running, and gives the document
 // as it then is and what the browser logged about it. A picture of it is kept as
@@ -31,7 +34,7 @@ func Browse(t testing.TB, name string, s Screen, url string) (dom, log string) {
 	defer os.RemoveAll(profile)
 	cmd := exec.Command(Command(t, "chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--hide-scrollbars",
-		fmt.Sprintf("--window-size=%d,%d", s.Width, s.Height), "--user-data-dir="+profile, "--screenshot="+filepath.Join(t.ArtifactDir(), name+".png"), "--dump-dom", url)
+		"--window-size="+s.size(), "--user-data-dir="+profile, "--screenshot="+filepath.Join(t.ArtifactDir(), name+".png"), "--dump-dom", url)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
