@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
+	"time"
 
 	"github.com/emersion/go-smtp"
 
@@ -32,8 +34,10 @@ type body struct {
 	strict bool        // refuse a bare CR, bare LF or NUL instead of mending it
 	max    int64       // octets without our Received field
 	gone   func() bool // asked at the end of BDAT: has the client left in the middle of a chunk?
-	failed func()      // told once, when the mail is refused
 	hangUp func()      // asked when go-smtp will not see the end of DATA that was seen here
+
+	patience time.Duration // with a silent client, and with the rest of a refused mail
+	heard    time.Time     // when the client last sent something of a good mail
 
 	in   []byte
 	buf  []byte // backing of out
@@ -76,9 +80,8 @@ const (
 
 func newBody(src io.Reader, received []byte, strict bool, max int64) *body {
 	_, bdat := src.(*io.PipeReader)
-	nothing := func() {}
 	return &body{src: src, data: !bdat, strict: strict, max: max, out: received, inHeader: true, in: make([]byte, 16<<10),
-		gone: func() bool { return false }, failed: nothing, hangUp: nothing}
+		gone: func() bool { return false }, hangUp: func() {}, heard: time.Now()}
 }
 
 // Read gives io.EOF only after the whole mail; any other error means that the
@@ -102,8 +105,13 @@ func (b *body) fill() {
 	n, err := b.src.Read(b.in)
 	b.buf = b.buf[:0]
 	b.scan(b.in[:n])
+	if n > 0 && b.err == nil {
+		b.heard = time.Now()
+	}
 	switch {
 	case b.done:
+	case b.data && errors.Is(err, os.ErrDeadlineExceeded) && time.Since(b.heard) < b.patience:
+		// Only a look; there is more patience.
 	case err == io.EOF && !b.data && b.gone():
 		b.fail(mail.Later(451, "4.4.2", "the connection ended in the middle of a chunk; the mail was not taken"))
 		b.done = true
@@ -117,7 +125,8 @@ func (b *body) fill() {
 		b.fail(mail.Refuse(554, "5.6.0", "a line of the mail is longer than %d octets; encode it as quoted-printable or base64", maxLine))
 		b.done = true
 	case err != nil:
-		e := mail.Later(451, "4.4.2", "the mail did not arrive whole and was not taken; send it again")
+		b.hangUp() // nobody is there to drain the rest from
+		e := mail.Later(421, "4.4.2", "the mail did not arrive whole and was not taken; send it again")
 		e.Err = err
 		b.fail(e)
 		b.done = true
@@ -274,7 +283,6 @@ func (b *body) bare(what string) {
 func (b *body) fail(e *mail.Error) {
 	if b.err == nil {
 		b.err = e
-		b.failed()
 	}
 }
 

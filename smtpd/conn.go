@@ -23,9 +23,9 @@ type conn struct {
 	srv    *Server
 	remote netip.Addr
 
-	eof     atomic.Bool // the client closed its side, and somebody has read up to there
-	arrives atomic.Bool // a mail is being received: every read has its own deadline
-	probing atomic.Bool // reads get nothing
+	eof     atomic.Bool  // the client closed its side, and somebody has read up to there
+	arrives atomic.Int64 // a mail is being received: how long each read may take, in ns; else 0
+	probing atomic.Bool  // reads get nothing
 
 	mu   sync.Mutex
 	busy bool      // a transaction is open
@@ -38,9 +38,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	if c.probing.Load() {
 		return 0, os.ErrDeadlineExceeded
 	}
-	arrives := c.arrives.Load()
-	if arrives {
-		if err := c.SetReadDeadline(time.Now().Add(c.srv.conf.ReadTimeout)); err != nil {
+	arrives := time.Duration(c.arrives.Load())
+	if arrives > 0 {
+		if err := c.SetReadDeadline(time.Now().Add(arrives)); err != nil {
 			return 0, err
 		}
 	}
@@ -55,12 +55,36 @@ func (c *conn) Read(p []byte) (int, error) {
 	if c.ending() {
 		return 0, net.ErrClosed
 	}
-	if arrives {
-		// go-smtp would make a permanent 554 of a timeout inside BDAT.
+	if arrives == c.srv.conf.ReadTimeout {
+		// go-smtp would make a permanent 554 of a timeout inside BDAT, and wait
+		// as long again for the rest of the chunk.
+		c.hangUp()
 		return 0, &smtp.SMTPError{Code: 421, EnhancedCode: smtp.EnhancedCode{4, 4, 2}, Message: "the mail did not arrive in time and was not taken"}
 	}
 	return n, err
 }
+
+// receive gives each read its own deadline while a mail comes in, where go-smtp
+// has one for all of DATA. In DATA reads give up after a look, because go-smtp's
+// reader keeps what it has until it has 16 KiB or an error, and body must see
+// an end that go-smtp does not (see blindState); body has the patience then.
+func (c *conn) receive(data bool) {
+	d := c.srv.conf.ReadTimeout
+	if data {
+		d = min(look, d-1)
+	}
+	c.arrives.Store(int64(d))
+}
+
+// received leaves one deadline for what go-smtp drains of a refused mail.
+func (c *conn) received(data bool) {
+	c.arrives.Store(0)
+	if data {
+		_ = c.SetReadDeadline(time.Now().Add(c.srv.conf.ReadTimeout))
+	}
+}
+
+const look = time.Second
 
 // SetReadDeadline fails when the session must end, which ends it.
 func (c *conn) SetReadDeadline(t time.Time) error {

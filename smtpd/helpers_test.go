@@ -43,7 +43,7 @@ type submitted struct {
 type intake struct {
 	mu       sync.Mutex
 	mails    []submitted
-	arriving chan struct{} // gets a value when Accept begins, if somebody listens
+	arriving chan struct{} // gets a value when Accept begins, while it has room
 	onAccept func(ctx context.Context, body io.Reader) error
 	refusals map[string]error // by local part
 }

@@ -179,9 +179,9 @@ func (s *session) Data(r io.Reader) error {
 	}
 	defer s.srv.end()
 
-	s.conn.arrives.Store(true)
-	defer s.conn.arrives.Store(false)
 	b := s.newBody(r, &tx)
+	s.conn.receive(b.data)
+	defer s.conn.received(b.data)
 	id, err := s.accept(&tx, b)
 	if err != nil {
 		return s.refuse("DATA", tx.sub, err, "id", tx.id, "from", tx.env.From, "recipients", len(tx.env.Recipients), "octets", b.size)
@@ -195,8 +195,8 @@ func (s *session) newBody(r io.Reader, tx *transaction) *body {
 	received := receivedField(s.srv.conf.Hostname, tx.id, tx.esmtp, tx.sub, tx.env, time.Now())
 	b := newBody(r, received, s.lis.conf.BareNewline == "reject", s.srv.conf.MaxMessageBytes)
 	b.gone = func() bool { return s.conn.left(s.peer.Conn()) }
-	b.failed = func() { s.conn.arrives.Store(false) } // a refused mail has one deadline for its rest
 	b.hangUp = s.conn.hangUp
+	b.patience = s.srv.conf.ReadTimeout
 	return b
 }
 
