@@ -249,9 +249,9 @@ func TestMessageShowsItsCopiesFiltered(t *testing.T) {
 	}
 }
 
-func TestHundredThousandCopiesComeInAStream(t *testing.T) {
+func TestTwentyThousandCopiesComeInAStream(t *testing.T) {
 	g := newGateway(t)
-	to := make([]mail.Address, 100_000)
+	to := make([]mail.Address, 20_000)
 	for i := range to {
 		to[i] = mail.Address(fmt.Sprintf("user%06d@example.com", i))
 	}
