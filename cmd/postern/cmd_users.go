@@ -173,12 +173,12 @@ func (c usersShowCmd) Run(s *session) error {
 		return err
 	}
 	defer conn.Close()
-	if c.JSON {
-		return copyJSON(s, conn, userPath(c.Email))
-	}
 	var line json.RawMessage
 	if err := conn.Call(s.ctx, http.MethodGet, userPath(c.Email), nil, &line); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", c.Email, err)
+	}
+	if c.JSON {
+		return printJSON(s.stdout, line)
 	}
 	user, err := readUser(line)
 	if err != nil {
@@ -215,7 +215,7 @@ func (c usersSetCmd) Run(s *session) error {
 		return err
 	}
 	if err := conn.Call(s.ctx, http.MethodPatch, userPath(c.Email), change, nil); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", c.Email, err)
 	}
 	_, err = fmt.Fprintf(s.stdout, "%s: changed\n", c.Email)
 	return err

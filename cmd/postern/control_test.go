@@ -24,8 +24,8 @@ import (
 
 const messageID = "01JD3QX7M0V8T4B1W8Y9ZK2N5R"
 
-// gateway answers the control API with what a test wants to be read.
-func gateway(t *testing.T, answers map[string]string) http.Handler {
+// fakeGateway answers the control API with what a test wants to be read.
+func fakeGateway(t *testing.T, answers map[string]string) http.Handler {
 	t.Helper()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -86,7 +86,7 @@ func TestCommandsOnRunningGateway(t *testing.T) {
 		`"accepted_at":"2026-11-22T05:00:00Z","copies":{"sent":1,"failed":1},"recipients":[` +
 		`{"address":"a@example.net","state":"sent","attempts":1,"last_error":"","upstream_id":"up-1"},` +
 		`{"address":"b@example.net","state":"failed","attempts":4,"last_error":"550 no such user","upstream_id":""}]}`
-	serveControl(t, gateway(t, map[string]string{
+	serveControl(t, fakeGateway(t, map[string]string{
 		"GET /api/queue":                                                        queue,
 		"GET /api/queue/" + messageID:                                           message,
 		"POST /api/queue/" + messageID + "/pause":                               `{"id":"` + messageID + `","state":"paused","copies":3}`,
@@ -194,7 +194,7 @@ func TestImportOutput(t *testing.T) {
 			"1 rows, 1 stored, 0 wrong\npostern: the gateway's answer broke off: unexpected EOF (after 1 rows of stdin; importing it again is safe)\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			serveControl(t, gateway(t, map[string]string{"POST /api/users/import " + strings.TrimSpace(csv): c.answer}))
+			serveControl(t, fakeGateway(t, map[string]string{"POST /api/users/import " + strings.TrimSpace(csv): c.answer}))
 			code, stdout, stderr := run(t, csv, "users", "import", "-")
 			if code != c.code || stdout != c.stdout || stderr != c.stderr {
 				t.Errorf("exit code %d\nstdout: %s\nstderr: %s\nwant %d\nstdout: %s\nstderr: %s", code, stdout, stderr, c.code, c.stdout, c.stderr)
@@ -205,7 +205,7 @@ func TestImportOutput(t *testing.T) {
 
 // TestHalfAnAnswer: what breaks off is never taken for the whole.
 func TestHalfAnAnswer(t *testing.T) {
-	serveControl(t, gateway(t, map[string]string{
+	serveControl(t, fakeGateway(t, map[string]string{
 		"GET /api/spool/backup": "half a tBREAK",
 		"GET /api/users/export": "Email\r\naBREAK",
 		"POST /api/spool/check": `{"checked":1,"total":2}`,
@@ -231,7 +231,7 @@ func TestHalfAnAnswer(t *testing.T) {
 }
 
 func TestSpoolCheckNamesProblems(t *testing.T) {
-	serveControl(t, gateway(t, map[string]string{"POST /api/spool/check": `{"done":true,"problems":["bodies/x is missing"]}`}))
+	serveControl(t, fakeGateway(t, map[string]string{"POST /api/spool/check": `{"done":true,"problems":["bodies/x is missing"]}`}))
 	code, stdout, stderr := run(t, "", "spool", "check")
 	if code != 1 || stdout != "bodies/x is missing\n" || !strings.Contains(stderr, "the spool has 1 problem: ") {
 		t.Errorf("%d %s %s", code, stdout, stderr)

@@ -1,5 +1,3 @@
-// Command postern is a self-hosted mail gateway: one message in, a personal,
-// signed copy out to everyone who is subscribed.
 package main
 
 import (
