@@ -28,7 +28,7 @@
 //   - Half a mail is never accepted: a connection that ends within DATA, or
 //     within a chunk of BDAT, gives the Intake an error in place of the end.
 //   - Only CRLF.CRLF ends DATA. CR CR LF . CR LF, which contains it and which
-//     go-smtp would not see, ends it too, and the session with it.
+//     go-smtp would not see, ends it too, after a second, and the session with it.
 //   - Whatever the Intake returns, or panics with, becomes one reply through one
 //     function; a text that is not a [mail.Error]'s Public never reaches a client.
 //   - Memory per connection is bounded: 256 KiB for the longest line, and

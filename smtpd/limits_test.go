@@ -2,6 +2,7 @@ package smtpd_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -147,7 +148,7 @@ func TestSilence(t *testing.T) {
 				if tt.name == "DATA" {
 					c.do("DATA", "354")
 					for range 10 {
-						time.Sleep(4 * time.Minute)
+						<-time.After(4 * time.Minute)
 						c.send("X: y\r\n")
 					}
 				} else {
@@ -161,6 +162,76 @@ func TestSilence(t *testing.T) {
 				c.conn.Close()
 			})
 		})
+	}
+}
+
+// TestASlowMailIsTaken, though it takes longer than any timeout, in TLS too.
+func TestASlowMailIsTaken(t *testing.T) {
+	for _, mode := range []string{"none", "implicit"} {
+		t.Run(mode, func(t *testing.T) {
+			in := &intake{}
+			change := func(c *smtpd.Config) {
+				c.ReadTimeout, c.Intake, c.Listeners[0].TLS = 5*time.Minute, in, mode
+				c.Networks[0].CIDR = netip.MustParsePrefix("192.0.2.0/24")
+				c.GetCertificate = newIdentity(t).get
+			}
+			overPipes(t, change, func(t *testing.T, p *pipes) {
+				conn := p.dial("192.0.2.1:1000")
+				if mode == "implicit" {
+					conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // what it is called is not the matter here
+				}
+				c := use(t, conn)
+				_ = conn.SetDeadline(time.Time{})
+				c.want("220")
+				c.do("EHLO x", "250")
+				begin(c)
+				for range 10 {
+					c.send("X: y\r\n")
+					<-time.After(4 * time.Minute)
+				}
+				c.send(".\r\n")
+				c.want("250 2.0.0 queued")
+				if got := afterTrace(t, in.taken()[0]); got != strings.Repeat("X: y\r\n", 10) {
+					t.Errorf("taken: %q", got)
+				}
+				conn.Close()
+			})
+		})
+	}
+}
+
+// TestManyClientsAtOnce, each its own mails.
+func TestManyClientsAtOnce(t *testing.T) {
+	in := &intake{}
+	s := start(t, config(t, in))
+	var all sync.WaitGroup
+	for i := range 20 {
+		c := hello(t, s)
+		all.Go(func() {
+			for n := range 10 {
+				c.send(fmt.Sprintf("MAIL FROM:<a@example.com>\r\nRCPT TO:<b%d@example.net>\r\nDATA\r\n", i))
+				for range 3 {
+					_ = c.reply()
+				}
+				c.send(fmt.Sprintf("X: %d\r\n\r\n%s\r\n.\r\n", n, strings.Repeat(fmt.Sprint(i), 40000)))
+				if r := c.reply(); !strings.HasPrefix(r, "250 2.0.0 queued") {
+					t.Error(r)
+				}
+			}
+		})
+	}
+	all.Wait()
+	seen := map[string]bool{}
+	for _, m := range in.taken() {
+		i := strings.TrimPrefix(m.Env.Recipients[0].Local(), "b")
+		head, text, _ := strings.Cut(afterTrace(t, m), "\r\n\r\n")
+		seen[i+" "+head] = true
+		if text != strings.Repeat(i, 40000)+"\r\n" {
+			t.Errorf("the mail of client %s was mixed up", i)
+		}
+	}
+	if len(seen) != 200 || len(in.taken()) != 200 {
+		t.Errorf("%d mails, %d different, want 200", len(in.taken()), len(seen))
 	}
 }
 
