@@ -1,6 +1,7 @@
 package smarthost_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -146,6 +147,47 @@ func BenchmarkSend(b *testing.B) {
 			line := "PGh0bWw+PGJvZHk+PHA+SGVsbG8sIHdvcmxkITwvcD48L2JvZHk+PC9odG1sPg0KPGh0bWw+\r\n"
 			d := copyTo("b@example.net", strings.Repeat(line, 20), "Kim", "\r\n"+strings.Repeat(line, size/len(line)-20))
 			benchmark(b, s, d, size)
+		})
+	}
+}
+
+// BenchmarkBareLoop does what no sender can leave out, with the same bytes over
+// as many connections to the same sink: the measure for BenchmarkSend.
+func BenchmarkBareLoop(b *testing.B) {
+	for _, size := range []int{10 << 10, 100 << 10} {
+		b.Run(fmt.Sprintf("%dKB", size>>10), func(b *testing.B) {
+			k := startSink(b, nil, false)
+			line := "PGh0bWw+PGJvZHk+PHA+SGVsbG8sIHdvcmxkITwvcD48L2JvZHk+PC9odG1sPg0KPGh0bWw+\r\n"
+			data := []byte("Subject: x\r\n\r\n" + strings.Repeat(line, size/len(line)) + ".\r\n")
+			b.SetBytes(int64(size))
+			b.SetParallelism(5)
+			b.RunParallel(func(pb *testing.PB) {
+				c, err := net.Dial("tcp", k.addr)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				defer c.Close()
+				r := bufio.NewReader(c)
+				say := func(what []byte, lines int) {
+					_, err := c.Write(what)
+					for ; err == nil && lines > 0; lines-- {
+						_, err = r.ReadSlice('\n')
+					}
+					if err != nil {
+						b.Error(err)
+					}
+				}
+				say([]byte("EHLO x\r\n"), 1) // the greeting
+				for line := ""; err == nil && !strings.HasPrefix(line, "250 "); {
+					line, err = r.ReadString('\n')
+				}
+				for pb.Next() {
+					say([]byte("MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n"), 3)
+					say(data, 1)
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "mails/s")
 		})
 	}
 }
