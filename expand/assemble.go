@@ -103,7 +103,7 @@ func topFields() []string {
 // it said.
 func (a *assembler) writeHead(p *part, root bool, kind, coding string) error {
 	whole := !root && kind == "" && coding == ""
-	if whole && sevenBit(p.head) {
+	if whole && sevenBit(p.head) && !p.sloppy {
 		a.body = append(a.body, p.head...)
 		return nil
 	}
@@ -139,10 +139,10 @@ func (a *assembler) writeHead(p *part, root bool, kind, coding string) error {
 	return nil
 }
 
-// mend gives a field that can travel: as it stands, else with its parameters by
+// mend gives a field that can travel and that all understand: as it stands, else with its parameters by
 // RFC 2231 or its text as encoded-words.
 func mend(f field, p *part) ([]byte, error) {
-	if sevenBit(f.raw) {
+	if sevenBit(f.raw) && !(p.sloppy && f.is("Content-Type")) {
 		return f.raw, nil
 	}
 	if !f.is("Content-Type") && !f.is("Content-Disposition") {

@@ -84,8 +84,8 @@ func walk(e *eml.Entity) error {
 			return nil
 		}
 		_, err = io.Copy(io.Discard, part.Body)
-		if err != nil && strings.Contains(err.Error(), "base64") {
-			return nil // damaged by the sender, and passed on as it is
+		if strings.EqualFold(part.Header.Get("Content-Transfer-Encoding"), "base64") {
+			return nil // what the sender damaged is passed on as it is
 		}
 		return err
 	})

@@ -75,10 +75,7 @@ func oneOf(name string, names []string) bool {
 	return false
 }
 
-var (
-	crlf  = []byte("\r\n")
-	blank = []byte("\r\n\r\n")
-)
+var crlf = []byte("\r\n")
 
 // readHeader reads the fields at the start of b. n is where the body starts,
 // behind the empty line if there is one. A line that is no field ends the header

@@ -141,7 +141,7 @@ func checkWire(t testing.TB, raw []byte) {
 		if len(line) > 998 {
 			t.Errorf("a line of %d octets: %.80q", len(line), line)
 		}
-		if strings.ContainsAny(line, "\r\n\x00") || strings.IndexFunc(line, func(r rune) bool { return r > 126 }) >= 0 {
+		if strings.ContainsAny(line, "\r\n\x00") || strings.IndexFunc(line, func(r rune) bool { return r > 127 }) >= 0 {
 			t.Errorf("not 7-bit: %.80q", line)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"mime"
+	"regexp"
 	"strings"
 
 	"postern/mail"
@@ -19,6 +20,7 @@ type part struct {
 	params   map[string]string
 	coding   string // transfer encoding, lower case
 	number   string // "1.2", as IMAP counts
+	sloppy   bool   // a multipart whose type only a lenient reader understands
 	attached bool   // an attachment or a named file, not text of the mail itself
 
 	children []*part
@@ -72,8 +74,10 @@ func (ps *parser) parse(content []byte, number, preset string, depth int) (*part
 func (p *part) describe(preset string) {
 	p.kind, p.params = preset, map[string]string{}
 	if v := p.header.text("Content-Type"); v != "" {
-		if kind, params := parseType(v); strings.Contains(kind, "/") {
+		if kind, params := parseType(v); mediaType.MatchString(kind) {
 			p.kind, p.params = kind, params
+			_, _, err := mime.ParseMediaType(v)
+			p.sloppy = err != nil && strings.HasPrefix(kind, "multipart/")
 		} else {
 			p.kind = "text/plain" // RFC 2045 §5.2
 		}
@@ -83,6 +87,9 @@ func (p *part) describe(preset string) {
 	disposition, params := parseType(p.header.text("Content-Disposition"))
 	p.attached = disposition == "attachment" || params["filename"] != "" || p.params["name"] != ""
 }
+
+// mediaType is type/subtype of RFC 6838 §4.2, lower case.
+var mediaType = regexp.MustCompile(`^[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}$`)
 
 // parseType reads `type; name=value; ...`, leniently: what mime refuses as a whole
 // (a parameter twice, a quote left open) still has a type and most parameters.

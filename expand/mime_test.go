@@ -142,3 +142,9 @@ func TestARenderedCopySharesTheBody(t *testing.T) {
 		t.Errorf("rendering a copy of 770 KB allocates %d octets", octets)
 	}
 }
+
+func TestASloppyTypeIsMendedSoThatAllReadersAgree(t *testing.T) {
+	r := render(t, "From: a@example.com\nSubject: s\nContent-Type: multipart/mixed; boundary=\"=_b\"; boundary=other; name=a b\n\n--=_b\n\nHi {{Name}}\n--=_b--\n", "민")
+	wantIn(t, "text", r.text, "Hi 민")
+	wantIn(t, "an odd type is text", render(t, "From: a@example.com\nContent-Type: multipart/\x01x; boundary=b\n\nHi {{Name}}\n", "민").text, "Hi 민")
+}

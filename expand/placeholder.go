@@ -210,7 +210,7 @@ func resolve(inner, where string, v Vocabulary) (placeholder, error) {
 		return placeholder{}, mail.Refuse(550, "5.6.0", "in "+where+": "+format, a...)
 	}
 	name, fallback, has := strings.Cut(strings.Map(narrow, inner), "|")
-	name, fallback = squeeze(name), squeeze(fallback)
+	name, fallback = cleanValue(name), cleanValue(fallback)
 	if name == "" {
 		return refuse("{{}} names no field; write {{Name}}")
 	}
@@ -230,9 +230,6 @@ func resolve(inner, where string, v Vocabulary) (placeholder, error) {
 	}
 	return placeholder{field, fallback, has}, nil
 }
-
-// squeeze trims s and makes every run of blanks one plain blank.
-func squeeze(s string) string { return strings.Join(strings.Fields(clean(s)), " ") }
 
 func shorten(s string) string {
 	if r := []rune(s); len(r) > 40 {
