@@ -37,24 +37,24 @@ type Verdict struct {
 
 // attempt is what a verdict is about.
 type attempt struct {
-	claim      spool.Claim
-	receipt    Receipt
-	err        error // nil: upstream accepted the copy
-	now        time.Time
-	jitter     float64 // 0 to 1
-	idempotent bool    // the sender's
+	Claim      spool.Claim
+	Receipt    Receipt
+	Err        error // nil: upstream accepted the copy
+	Now        time.Time
+	Jitter     float64 // 0 to 1
+	Idempotent bool    // the sender's
 }
 
 // decide is the only place where a sender's error becomes a copy's fate. It is
 // pure. What is wrong with the lane or the message spends no attempt of the
 // copy; what nobody classified is Temporary.
 func decide(a attempt, s Schedule, u Unknowns) Verdict {
-	if a.err == nil {
-		return Verdict{Result: spool.Result{State: mail.Sent, At: a.now, Spent: true, UpstreamID: a.receipt.ID}}
+	if a.Err == nil {
+		return Verdict{Result: spool.Result{State: mail.Sent, At: a.Now, Spent: true, UpstreamID: a.Receipt.ID}}
 	}
-	words, after := explain(a.err)
-	r := spool.Result{At: a.now, Error: words}
-	class := mail.ClassOf(a.err)
+	words, after := explain(a.Err)
+	r := spool.Result{At: a.Now, Error: words}
+	class := mail.ClassOf(a.Err)
 	switch class {
 	case mail.Permanent:
 		r.State, r.Spent = mail.CopyFailed, true
@@ -62,26 +62,26 @@ func decide(a attempt, s Schedule, u Unknowns) Verdict {
 	case mail.Uncertain:
 		r.State, r.Spent = mail.Unknown, true
 		switch {
-		case a.idempotent:
-			r.Due = a.now.Add(s.wait(a.claim.Copy.Attempts, a.jitter))
+		case a.Idempotent:
+			r.Due = a.Now.Add(s.wait(a.Claim.Copy.Attempts, a.Jitter))
 		case u.Resend:
-			r.Due = a.now.Add(u.Wait)
+			r.Due = a.Now.Add(u.Wait)
 		}
 		return Verdict{Result: r}
 	case mail.Throttled, mail.QuotaSpent, mail.Unreachable, mail.AccountWide:
-		r.State, r.Due = unspent(a.claim.Copy), a.now
+		r.State, r.Due = unspent(a.Claim.Copy), a.Now
 		return Verdict{Result: r, Lane: class}
 	case mail.MessageWide:
-		r.State, r.Due = unspent(a.claim.Copy), a.now
+		r.State, r.Due = unspent(a.Claim.Copy), a.Now
 		return Verdict{Result: r, PauseMessage: words}
 	}
 	r.Spent = true
-	if s.exhausted(a.claim, a.now) {
+	if s.exhausted(a.Claim, a.Now) {
 		r.State = mail.CopyFailed
 		return Verdict{Result: r}
 	}
 	r.State = mail.Deferred
-	r.Due = a.now.Add(max(after, s.wait(a.claim.Copy.Attempts, a.jitter)))
+	r.Due = a.Now.Add(max(after, s.wait(a.Claim.Copy.Attempts, a.Jitter)))
 	return Verdict{Result: r}
 }
 

@@ -1,4 +1,4 @@
-package relay
+package relay_test
 
 import (
 	"errors"
@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/relay"
 	"postern/spool"
 )
 
 var (
 	at    = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
-	lists = Schedule{Interval: time.Second, Backoff: 2, Retries: 3}
-	plain = Schedule{Interval: time.Minute, Backoff: 2, MaxInterval: time.Hour, MaxAge: 48 * time.Hour}
+	lists = relay.Schedule{Interval: time.Second, Backoff: 2, Retries: 3}
+	plain = relay.Schedule{Interval: time.Minute, Backoff: 2, MaxInterval: time.Hour, MaxAge: 48 * time.Hour}
 )
 
 func claimed(state mail.State, attempts int) spool.Claim {
@@ -24,8 +25,8 @@ func claimed(state mail.State, attempts int) spool.Claim {
 }
 
 func TestDecide(t *testing.T) {
-	wait := Unknowns{Resend: true, Wait: 5 * time.Minute}
-	hold := Unknowns{Wait: 5 * time.Minute}
+	wait := relay.Unknowns{Resend: true, Wait: 5 * time.Minute}
+	hold := relay.Unknowns{Wait: 5 * time.Minute}
 	e := func(c mail.Class) error {
 		return &mail.Error{Class: c, Code: 454, Enhanced: "4.7.0", Public: "words", RetryAfter: 0}
 	}
@@ -33,8 +34,8 @@ func TestDecide(t *testing.T) {
 		name     string
 		copy     spool.Claim
 		err      error
-		schedule Schedule
-		unknowns Unknowns
+		schedule relay.Schedule
+		unknowns relay.Unknowns
 		idem     bool
 		want     spool.Result
 		lane     mail.Class
@@ -61,7 +62,7 @@ func TestDecide(t *testing.T) {
 		{name: "ordinary mail never longer than max_interval", copy: claimed(mail.Deferred, 20), err: e(mail.Temporary), schedule: plain,
 			want: spool.Result{State: mail.Deferred, Due: at.Add(time.Hour), Spent: true, Error: "454 4.7.0 words"}},
 		{name: "ordinary mail ends with its age", copy: claimed(mail.Deferred, 1), err: e(mail.Temporary),
-			schedule: Schedule{Interval: time.Second, Backoff: 2, MaxAge: time.Minute},
+			schedule: relay.Schedule{Interval: time.Second, Backoff: 2, MaxAge: time.Minute},
 			want:     spool.Result{State: mail.CopyFailed, Spent: true, Error: "454 4.7.0 words"}},
 		{name: "uncertain waits for an event", copy: claimed(mail.Queued, 0), err: e(mail.Uncertain), schedule: lists, unknowns: wait,
 			want: spool.Result{State: mail.Unknown, Due: at.Add(5 * time.Minute), Spent: true, Error: "454 4.7.0 words"}},
@@ -84,8 +85,8 @@ func TestDecide(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.want.At = at
-			a := attempt{claim: c.copy, err: c.err, now: at, idempotent: c.idem, receipt: Receipt{ID: "id"}}
-			got := decide(a, c.schedule, c.unknowns)
+			a := relay.Attempt{Claim: c.copy, Err: c.err, Now: at, Idempotent: c.idem, Receipt: relay.Receipt{ID: "id"}}
+			got := relay.Decide(a, c.schedule, c.unknowns)
 			if got.Result != c.want || got.Lane != c.lane || (got.PauseMessage != "") != c.pause {
 				t.Errorf("\n got %+v\nwant %+v lane %v pause %v", got, c.want, c.lane, c.pause)
 			}
@@ -94,63 +95,63 @@ func TestDecide(t *testing.T) {
 }
 
 func TestJitterAddsAtMostATenth(t *testing.T) {
-	if d := lists.wait(1, 1); d != 2200*time.Millisecond {
+	if d := lists.Wait(1, 1); d != 2200*time.Millisecond {
 		t.Errorf("2 s with all the jitter is %v, want 2.2 s", d)
 	}
 }
 
 func TestGatePausesProbesAndResumes(t *testing.T) {
-	g := newGate(0)
-	if n, _ := g.allow(10, at); n != 10 {
+	g := relay.NewGate(0)
+	if n, _ := g.Allow(10, at); n != 10 {
 		t.Fatalf("an open gate allows %d of 10", n)
 	}
-	g.begin(10, at)
+	g.Begin(10, at)
 	for i := range 10 {
-		if changed := g.end(mail.Unreachable, false, "refused", 0, at); changed != (i == 0) {
+		if changed := g.End(mail.Unreachable, false, "refused", 0, at); changed != (i == 0) {
 			t.Fatalf("end %d: changed %v", i, changed)
 		}
 	}
-	if n, next := g.allow(10, at); n != 0 || !next.Equal(at.Add(time.Second)) {
+	if n, next := g.Allow(10, at); n != 0 || !next.Equal(at.Add(time.Second)) {
 		t.Fatalf("paused: allows %d, next %v", n, next)
 	}
 	now := at
 	for _, wait := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
 		now = now.Add(wait * time.Second)
-		if n, _ := g.allow(10, now.Add(-time.Millisecond)); n != 0 {
+		if n, _ := g.Allow(10, now.Add(-time.Millisecond)); n != 0 {
 			t.Fatalf("%v too early", wait)
 		}
-		n, _ := g.allow(10, now)
+		n, _ := g.Allow(10, now)
 		if n != 1 {
 			t.Fatalf("the probe after %d s: allows %d, want 1", wait, n)
 		}
-		g.begin(1, now)
-		if n, _ := g.allow(10, now); n != 0 {
+		g.Begin(1, now)
+		if n, _ := g.Allow(10, now); n != 0 {
 			t.Fatal("a second probe while the first is under way")
 		}
-		g.end(mail.Unreachable, false, "refused", 0, now)
+		g.End(mail.Unreachable, false, "refused", 0, now)
 	}
 	now = now.Add(time.Minute)
-	g.begin(1, now)
-	if !g.end(mail.Temporary, true, "", 0, now) {
+	g.Begin(1, now)
+	if !g.End(mail.Temporary, true, "", 0, now) {
 		t.Fatal("a success does not open the gate")
 	}
-	if n, _ := g.allow(10, now); n != 10 {
+	if n, _ := g.Allow(10, now); n != 10 {
 		t.Fatalf("open again: allows %d", n)
 	}
 }
 
 func TestGateKeepsTheRateWithoutBursts(t *testing.T) {
-	g := newGate(100)
+	g := relay.NewGate(100)
 	sent := 0
 	for now := at.Add(time.Hour); now.Before(at.Add(time.Hour + 10*time.Second)); now = now.Add(time.Millisecond) {
-		if n, _ := g.allow(50, now); n > 0 {
+		if n, _ := g.Allow(50, now); n > 0 {
 			if n > 11 {
 				t.Fatalf("a burst of %d", n)
 			}
-			g.begin(n, now)
+			g.Begin(n, now)
 			sent += n
 			for range n {
-				g.end(mail.Temporary, true, "", 0, now)
+				g.End(mail.Temporary, true, "", 0, now)
 			}
 		}
 	}
@@ -160,18 +161,18 @@ func TestGateKeepsTheRateWithoutBursts(t *testing.T) {
 }
 
 func TestGateSlowsDownAndRecovers(t *testing.T) {
-	g := newGate(90)
+	g := relay.NewGate(90)
 	now := at
-	g.begin(1, now)
-	g.end(mail.Throttled, false, "", 0, now)
-	if g.rate != 60 {
-		t.Fatalf("after one throttle the rate is %v, want 60", g.rate)
+	g.Begin(1, now)
+	g.End(mail.Throttled, false, "", 0, now)
+	if g.Rate() != 60 {
+		t.Fatalf("after one throttle the rate is %v, want 60", g.Rate())
 	}
 	for range 20 {
 		now = now.Add(time.Second)
-		g.allow(1, now)
+		g.Allow(1, now)
 	}
-	if g.rate != 90 {
-		t.Fatalf("after 20 quiet seconds the rate is %v, want 90 again", g.rate)
+	if g.Rate() != 90 {
+		t.Fatalf("after 20 quiet seconds the rate is %v, want 90 again", g.Rate())
 	}
 }

@@ -216,8 +216,8 @@ func (l *lane) deliver(ctx context.Context, c spool.Claim) {
 	}
 	receipt, err := l.send(ctx, &c)
 	now := time.Now()
-	v := decide(attempt{claim: c, receipt: receipt, err: err, now: now, jitter: rand.Float64(),
-		idempotent: l.Sender.Idempotent()}, l.r.schedule(c.Message), l.r.cfg.Unknowns)
+	v := decide(attempt{Claim: c, Receipt: receipt, Err: err, Now: now, Jitter: rand.Float64(),
+		Idempotent: l.Sender.Idempotent()}, l.r.schedule(c.Message), l.r.cfg.Unknowns)
 	_, after := explainIf(err)
 	reached := err == nil || mail.ClassOf(err) == mail.Permanent || mail.ClassOf(err) == mail.Temporary
 	if l.gate.end(v.Lane, reached, v.Result.Error, after, now) {

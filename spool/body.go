@@ -215,7 +215,9 @@ type Accepted struct {
 // Repeated says that the submission is in the spool already.
 type Repeated struct{ ID mail.ID }
 
-func (r *Repeated) Error() string { return "the submission is in the spool already, as " + string(r.ID) }
+func (r *Repeated) Error() string {
+	return "the submission is in the spool already, as " + string(r.ID)
+}
 
 // Accept takes a submission into custody: when it returns nil, the body and all
 // messages with their copies are on disk, and a client may be told 250. On an

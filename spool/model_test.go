@@ -69,9 +69,10 @@ func openAt(t *rapid.T, dir string) *spool.Spool {
 	return s
 }
 
+// pick chooses a message; the first command of all makes one.
 func (m *model) pick(t *rapid.T) mail.ID {
 	if len(m.ids) == 0 {
-		t.Skip("no message yet")
+		m.accept(t)
 	}
 	return rapid.SampledFrom(m.ids).Draw(t, "message")
 }
@@ -151,7 +152,7 @@ func (m *model) claim(t *rapid.T) {
 
 func (m *model) settle(t *rapid.T) {
 	if len(m.claims) == 0 {
-		t.Skip("nothing is under way")
+		return // nothing is under way
 	}
 	i := rapid.IntRange(0, len(m.claims)-1).Draw(t, "which")
 	c := m.claims[i]

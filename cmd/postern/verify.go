@@ -60,22 +60,22 @@ func (v *verifier) one(raw []byte) error {
 	to, err := h.AddressList("To")
 	switch {
 	case err != nil:
-		return fmt.Errorf("To cannot be read: %w", err)
+		return fmt.Errorf("its To cannot be read: %w", err)
 	case len(to) != 1 || len(h.Values("To")) != 1:
-		return fmt.Errorf("To has %d addresses, not one", len(to))
+		return fmt.Errorf("its To has %d addresses, not one", len(to))
 	case v.to[to[0].Address]:
 		return fmt.Errorf("%s has two copies", to[0].Address)
 	case h.Get("List-Unsubscribe-Post") != "List-Unsubscribe=One-Click":
-		return errors.New("List-Unsubscribe-Post is missing")
+		return errors.New("it has no List-Unsubscribe-Post")
 	case !strings.Contains(h.Get("List-Unsubscribe"), "/u/"):
-		return errors.New("List-Unsubscribe has no one-click link")
+		return errors.New("its List-Unsubscribe has no one-click link")
 	case h.Has("Cc"), h.Has("Bcc"):
-		return errors.New("Cc or Bcc is revealed")
+		return errors.New("it reveals Cc or Bcc")
 	}
 	v.to[to[0].Address] = true
 	subject, err := h.Text("Subject")
 	if err != nil || strings.Contains(subject, "{{") {
-		return fmt.Errorf("the Subject %q is not personal: %v", subject, err)
+		return fmt.Errorf("its Subject %q is not personal: %v", subject, err)
 	}
 	if sha256.Sum256(pictureOf(raw)) != v.picture {
 		return errors.New("the picture is not the one that was sent")
@@ -88,18 +88,18 @@ func (v *verifier) signature(raw []byte) error {
 		LookupTXT: func(string) ([]string, error) { return []string{v.record}, nil },
 	})
 	if err != nil {
-		return fmt.Errorf("DKIM: %w", err)
+		return fmt.Errorf("its DKIM signature: %w", err)
 	}
 	if len(checks) != 1 {
-		return fmt.Errorf("DKIM: %d signatures, not one", len(checks))
+		return fmt.Errorf("it has %d DKIM signatures, not one", len(checks))
 	}
 	if checks[0].Err != nil {
-		return fmt.Errorf("DKIM: %w", checks[0].Err)
+		return fmt.Errorf("its DKIM signature: %w", checks[0].Err)
 	}
 	covered := strings.ToLower(strings.Join(checks[0].HeaderKeys, ":") + ":")
 	for _, name := range []string{"from:", "to:", "subject:", "list-unsubscribe:", "list-unsubscribe-post:"} {
 		if !strings.Contains(covered, name) {
-			return fmt.Errorf("DKIM: the signature does not cover %s", strings.TrimSuffix(name, ":"))
+			return fmt.Errorf("its DKIM signature does not cover %s", strings.TrimSuffix(name, ":"))
 		}
 	}
 	return nil

@@ -146,7 +146,7 @@ func TestDirectorySyncIsSharedAndNeverTooEarly(t *testing.T) {
 		run := maildir.NewGroup(func() error {
 			syncs.Add(1)
 			n := renamed.Load()
-			time.Sleep(time.Millisecond) // the bubble's clock
+			<-time.After(time.Millisecond) // the bubble's clock
 			covered.Store(n)
 			return nil
 		})

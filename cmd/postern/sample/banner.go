@@ -45,7 +45,7 @@ func sky(img *image.RGBA) {
 				grain = float64(noise>>29) - 3.5
 			}
 			img.SetRGBA(x, y, color.RGBA{
-				tone(0x2b+0xb5*math.Pow(t, 1.3)+grain), tone(0x3a+0x82*t+grain), tone(0x6b+0x4a*t+grain), 255})
+				tone(0x2b + 0xb5*math.Pow(t, 1.3) + grain), tone(0x3a + 0x82*t + grain), tone(0x6b + 0x4a*t + grain), 255})
 		}
 	}
 }
