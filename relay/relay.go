@@ -44,9 +44,9 @@ type lane struct {
 	LaneConfig
 	r     *Relay
 	gate  *gate
-	slots chan struct{} // one token for each attempt that may begin
-	work  chan spool.Claim
-	nudge chan struct{} // the gate has changed
+	work  chan spool.Claim   // attempts that have begun, for the workers
+	ended chan spool.Settled // attempts that have ended, to be stored
+	nudge chan struct{}      // the gate has changed
 }
 
 // New checks the configuration's shape; Start begins to send.
@@ -59,12 +59,8 @@ func New(cfg Config) (*Relay, error) {
 		if lc.Concurrency < 1 {
 			return nil, fmt.Errorf("lane %s: concurrency is %d; it must be at least 1", lc.Name, lc.Concurrency)
 		}
-		l := &lane{LaneConfig: lc, r: r, gate: newGate(lc.Rate), nudge: make(chan struct{}, 1),
-			slots: make(chan struct{}, lc.Concurrency), work: make(chan spool.Claim, lc.Concurrency)}
-		for range lc.Concurrency {
-			l.slots <- struct{}{}
-		}
-		r.lanes = append(r.lanes, l)
+		r.lanes = append(r.lanes, &lane{LaneConfig: lc, r: r, gate: newGate(lc.Rate), nudge: make(chan struct{}, 1),
+			work: make(chan spool.Claim, lc.Concurrency), ended: make(chan spool.Settled, lc.Concurrency)})
 	}
 	return r, nil
 }
@@ -75,19 +71,16 @@ func (r *Relay) Start() {
 	sending, abort := context.WithCancel(context.Background())
 	r.halt, r.abort = halt, abort
 	for _, l := range r.lanes {
-		var workers sync.WaitGroup
 		for range l.Concurrency {
-			workers.Go(func() {
+			r.wg.Go(func() {
 				for c := range l.work {
-					l.deliver(sending, c)
-					l.slots <- struct{}{}
+					l.ended <- spool.Settled{Claim: c, Result: l.deliver(sending, c)}
 				}
 			})
 		}
 		r.wg.Go(func() {
+			defer close(l.work)
 			l.dispatch(claiming)
-			close(l.work)
-			workers.Wait()
 		})
 	}
 }
@@ -125,94 +118,104 @@ func (r *Relay) Lanes() []LaneStatus {
 	return list
 }
 
-// dispatch claims due copies as slots and gate allow, until ctx ends.
+// dispatch stores the results of attempts that have ended and claims copies for
+// the slots they leave, in one commit at a time, until ctx has ended and every
+// attempt with it.
 func (l *lane) dispatch(ctx context.Context) {
 	wake := l.r.cfg.Spool.Wake(l.Name)
-	for {
-		n := l.takeSlots(ctx)
-		if n == 0 {
-			return
-		}
-		claimed, next, err := l.claim(ctx, n)
-		for range n - claimed {
-			l.slots <- struct{}{}
-		}
-		if err != nil && ctx.Err() == nil {
-			l.r.cfg.Log.Error("copies could not be claimed", "lane", l.Name, "error", err)
+	var ended []spool.Settled // not yet on disk
+	for busy := 0; ; {
+		ended = l.drain(ended)
+		begun, next, err := l.turn(ctx, ended, l.Concurrency-busy+len(ended))
+		if err != nil {
+			l.r.cfg.Log.Error("attempts could not be stored", "lane", l.Name, "error", err)
 			next = time.Now().Add(time.Second)
-		}
-		if claimed == 0 || err != nil {
-			if !l.wait(ctx, wake, next) {
+			if ctx.Err() != nil || errors.Is(err, spool.ErrBroken) { // after a restart the copies are uncertain
 				return
 			}
+		} else {
+			busy += begun - len(ended)
+			ended = ended[:0]
+		}
+		if ctx.Err() != nil && busy == 0 {
+			return
+		}
+		if begun == 0 || busy == l.Concurrency {
+			ended = l.wait(ctx, ended, wake, next)
 		}
 	}
 }
 
-// takeSlots waits for a free slot and takes all that are free; 0 when ctx ended.
-func (l *lane) takeSlots(ctx context.Context) int {
-	select {
-	case <-ctx.Done():
-		return 0
-	case <-l.slots:
-	}
-	for n := 1; ; n++ {
+// drain takes what has ended without waiting.
+func (l *lane) drain(ended []spool.Settled) []spool.Settled {
+	for {
 		select {
-		case <-l.slots:
+		case e := <-l.ended:
+			ended = append(ended, e)
 		default:
-			return n
+			return ended
 		}
 	}
 }
 
-// claim begins up to n attempts. When it begins none, next is when to try again
-// (zero: when woken).
-func (l *lane) claim(ctx context.Context, n int) (claimed int, next time.Time, err error) {
+// turn stores what has ended and begins up to n attempts, as the gate allows.
+// When it begins none, next is when to try again (zero: when woken).
+func (l *lane) turn(ctx context.Context, ended []spool.Settled, n int) (begun int, next time.Time, err error) {
 	now := time.Now()
-	n, next = l.gate.allow(n, now)
-	if n == 0 {
-		return 0, next, nil
+	if ctx.Err() != nil {
+		n = 0
 	}
-	claims, err := l.r.cfg.Spool.Claim(ctx, l.Name, n, now)
+	if n > 0 {
+		n, next = l.gate.allow(n, now)
+	}
+	claims, err := l.r.cfg.Spool.Turn(context.WithoutCancel(ctx), ended, l.Name, n, now)
 	if err != nil {
 		return 0, time.Time{}, err
 	}
 	if len(claims) == 0 {
-		return 0, l.r.cfg.Spool.NextDue(l.Name), nil
+		if n > 0 {
+			next = l.r.cfg.Spool.NextDue(l.Name)
+		}
+		return 0, next, nil
 	}
 	l.gate.begin(len(claims), now)
 	for _, c := range claims {
-		l.work <- c // has room: a slot was taken for each
+		l.work <- c // has room: there is a slot for each
 	}
 	return len(claims), time.Time{}, nil
 }
 
-// wait ends when there may be something to do; false when ctx ended.
-func (l *lane) wait(ctx context.Context, wake <-chan struct{}, next time.Time) bool {
+// wait ends when there may be something to do. It returns ended with what ended
+// meanwhile.
+func (l *lane) wait(ctx context.Context, ended []spool.Settled, wake <-chan struct{}, next time.Time) []spool.Settled {
 	var timer <-chan time.Time
 	if !next.IsZero() {
 		t := time.NewTimer(max(time.Until(next), time.Millisecond))
 		defer t.Stop()
 		timer = t.C
 	}
+	stop := ctx.Done()
+	if ctx.Err() != nil {
+		stop = nil // only what is under way is still waited for
+	}
 	select {
-	case <-ctx.Done():
-		return false
+	case <-stop:
+	case e := <-l.ended:
+		ended = append(ended, e)
 	case <-wake:
 	case <-timer:
 	case <-l.nudge:
 	}
-	return true
+	return ended
 }
 
-// deliver makes one attempt and settles it.
-func (l *lane) deliver(ctx context.Context, c spool.Claim) {
+// deliver makes one attempt and returns its result.
+func (l *lane) deliver(ctx context.Context, c spool.Claim) spool.Result {
 	log := l.r.cfg.Log.With("message", c.Copy.Message, "copy", c.Copy.Seq, "lane", l.Name, "attempt", c.Copy.Claims)
 	if state, reason, blocked := l.r.cfg.Blocked(c.Copy.To, c.Message.ListID()); blocked {
 		l.gate.end(mail.Temporary, false, "", 0, time.Now())
 		log.Info("not sent", "state", state, "reason", reason)
-		l.settle(ctx, log, c, spool.Result{State: state, At: time.Now(), Error: reason})
-		return
+		return spool.Result{State: state, At: time.Now(), Error: reason}
 	}
 	receipt, err := l.send(ctx, &c)
 	now := time.Now()
@@ -234,7 +237,7 @@ func (l *lane) deliver(ctx context.Context, c spool.Claim) {
 	} else {
 		log.Warn("not sent", "to", c.Copy.To, "state", v.Result.State, "class", mail.ClassOf(err), "error", err)
 	}
-	l.settle(ctx, log, c, v.Result)
+	return v.Result
 }
 
 func explainIf(err error) (string, time.Duration) {
@@ -273,12 +276,6 @@ func (l *lane) send(ctx context.Context, c *spool.Claim) (Receipt, error) {
 			Public: "this copy could not be made: " + err.Error() + "; mend that and resume the message"}
 	}
 	return l.Sender.Send(ctx, &Delivery{From: c.Message.From, To: c.Copy.To, Tag: c.Copy.Tag(), Content: content})
-}
-
-func (l *lane) settle(ctx context.Context, log *slog.Logger, c spool.Claim, r spool.Result) {
-	if err := l.r.cfg.Spool.Settle(ctx, c, r); err != nil {
-		log.Error("the result of an attempt could not be stored; after a restart the copy is uncertain", "state", r.State, "error", err)
-	}
 }
 
 func (r *Relay) schedule(m *mail.Message) Schedule {

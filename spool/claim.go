@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -25,33 +26,52 @@ type Result struct {
 	UpstreamID string
 }
 
+// Settled is the end of an attempt: the claim, and what came of it.
+type Settled struct {
+	Claim  Claim
+	Result Result
+}
+
 // Claim begins attempts for up to n copies of the lane that are due, and returns
 // when that is on disk. Transactional mail goes first; messages take turns. No
 // copies and no error: nothing is due (see NextDue and Wake).
 func (s *Spool) Claim(ctx context.Context, lane string, n int, now time.Time) ([]Claim, error) {
-	s.mu.Lock()
-	ids := s.schedule.take(lane, n, now)
-	s.mu.Unlock()
-	if len(ids) == 0 {
+	return s.Turn(ctx, nil, lane, n, now)
+}
+
+// Turn settles attempts that have ended and claims up to n copies of the lane in
+// one commit, so that a lane waits once for the disk between two copies. On an
+// error nothing was settled and nothing has begun. An attempt that is not its
+// copy's current one is passed over.
+func (s *Spool) Turn(ctx context.Context, ended []Settled, lane string, n int, now time.Time) ([]Claim, error) {
+	var ids []mail.ID
+	if n > 0 {
+		s.mu.Lock()
+		ids = s.schedule.take(lane, n, now)
+		s.mu.Unlock()
+	}
+	if len(ids) == 0 && len(ended) == 0 {
 		return nil, s.Broken()
 	}
 	var claims []Claim
 	err := s.update(ctx, func(t *txn) error {
+		for i := range ended {
+			if err := t.settle(ended[i].Claim, ended[i].Result); err != nil && !errors.Is(err, ErrStale) {
+				return fmt.Errorf("settle %s: %w", ended[i].Claim.Copy.Tag(), err)
+			}
+		}
 		claims = claims[:0]
-		share := (n + len(ids) - 1) / len(ids)
-		for _, id := range ids {
-			got, err := t.claim(id, min(share, n-len(claims)), now)
+		for left := len(ids); left > 0; left-- {
+			share := (n - len(claims) + left - 1) / left
+			got, err := t.claim(ids[len(ids)-left], share, now)
 			if err != nil {
-				return err
+				return fmt.Errorf("claim copies: %w", err)
 			}
 			claims = append(claims, got...)
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("claim copies: %w", err)
-	}
-	return claims, nil
+	return claims, err
 }
 
 func (t *txn) claim(id mail.ID, n int, now time.Time) ([]Claim, error) {
