@@ -173,10 +173,3 @@ func (g *gate) status(s *LaneStatus, now time.Time) {
 		s.State, s.Reason = "slowed", "upstream said that copies come too fast"
 	}
 }
-
-// resume lets a paused lane be tried at once.
-func (g *gate) resume(now time.Time) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.until = now
-}

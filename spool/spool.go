@@ -14,6 +14,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"postern/mail"
 )
@@ -139,7 +140,7 @@ func openDB(path string) (*bolt.DB, error) {
 		InitialMmapSize: 64 << 20,
 	})
 	switch {
-	case errors.Is(err, bolt.ErrTimeout):
+	case errors.Is(err, berrors.ErrTimeout):
 		return nil, fmt.Errorf("%w (%s)", ErrLocked, path)
 	case err != nil:
 		return nil, fmt.Errorf("open the spool %s: %w", path, err)
