@@ -31,7 +31,7 @@ func TestTokenGivesItsClaimBack(t *testing.T) {
 
 func TestTokenOfACopyIsTheSameInEveryAttemptAndDiffersBetweenCopies(t *testing.T) {
 	k, _ := openKeyring(t)
-	if k.Seal(0, claim) != k.Seal(0, claim) || k.Seal(0, claim) != k.Seal(k.Newest(), claim) || k.Seal(0, claim) != k.Seal(999, claim) {
+	if first, again := k.Seal(0, claim), k.Seal(0, claim); first != again || k.Seal(0, claim) != k.Seal(k.Newest(), claim) || k.Seal(0, claim) != k.Seal(999, claim) {
 		t.Error("the same claim gave two tokens")
 	}
 	seen := map[string]bool{k.Seal(0, claim): true}

@@ -66,12 +66,6 @@ func (u *upstream) connections() int {
 	return u.conns
 }
 
-func (u *upstream) received() []string {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return append([]string(nil), u.mails...)
-}
-
 func (u *upstream) serve() {
 	for {
 		c, err := u.l.Accept()
