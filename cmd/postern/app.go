@@ -59,6 +59,9 @@ func (a *App) build() error {
 	if err := os.MkdirAll(a.cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
+	if err := a.cfg.checkUnbuilt(a.log); err != nil {
+		return err
+	}
 	keys, err := a.cfg.signingKeys()
 	if err != nil {
 		return err

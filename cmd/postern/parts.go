@@ -121,6 +121,29 @@ func (c *Config) checkFilters(fields *expand.Fields) error {
 	return errors.Join(errs...)
 }
 
+// checkUnbuilt refuses what this version would do wrong in silence, and warns of
+// what it leaves undone.
+func (c *Config) checkUnbuilt(log *slog.Logger) error {
+	var errs []error
+	for i, l := range c.Lists {
+		if l.Advertising {
+			errs = append(errs, fmt.Errorf("list[%d].advertising: this version does not put the label and the sender's identity into advertising mail yet; set it to false and write both yourself, or wait for the version that does", i))
+		}
+		if l.Template != "" {
+			errs = append(errs, fmt.Errorf("list[%d].template: this version does not know templates yet; leave it empty", i))
+		}
+	}
+	if c.Sync.DSN != "" {
+		log.Warn("sync.dsn is set, and this version does not sync from MySQL yet; use `postern users import`")
+	}
+	for i, l := range c.Lanes {
+		if l.SES.EventsQueue != "" {
+			log.Warn(fmt.Sprintf("lane[%d].ses.events_queue is set, and this version does not read delivery events yet; watch bounces and complaints in SES", i))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func (c *Config) lanes(log *slog.Logger) ([]relay.LaneConfig, error) {
 	var lanes []relay.LaneConfig
 	for i, l := range c.Lanes {

@@ -28,12 +28,15 @@ type gateway struct {
 	binary string
 	smtp   string
 	cmd    *exec.Cmd
+	// showLog prints the gateway's errors; not where they are what is measured.
+	showLog bool
 }
 
 type gatewayOptions struct {
 	users  int
 	signed bool
 	lane   string // TOML of the lane, without its header
+	down   bool   // nobody is at the other end of the lane
 }
 
 func smtpLane(addr string) string {
@@ -50,7 +53,7 @@ func (b *bench) start(o gatewayOptions) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &gateway{dir: dir, binary: b.binary}
+	g := &gateway{dir: dir, binary: b.binary, showLog: !o.down}
 	if err := g.configure(o); err != nil {
 		return nil, err
 	}
@@ -78,7 +81,7 @@ func (g *gateway) configure(o gatewayOptions) error {
 	}
 	config := fmt.Sprintf(`hostname = "bench.example.com"
 [log]
-level = "warn"
+level = "error"
 [[smtp.listener]]
 address = %q
 [[smtp.network]]
@@ -153,7 +156,7 @@ func (g *gateway) serve() error {
 		for s := bufio.NewScanner(out); s.Scan(); {
 			if s.Text() == "ready" {
 				close(ready)
-			} else {
+			} else if g.showLog {
 				fmt.Fprintln(os.Stderr, "gateway:", s.Text())
 			}
 		}

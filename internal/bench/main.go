@@ -81,8 +81,9 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
-// connections is how many connections both sides use.
-const connections = 20
+// connections is how many connections both sides use, and so the lane's
+// concurrency: that many attempts share the commits in which they begin and end.
+const connections = 64
 
 // smtp compares campaigns to a sink: every attempt and result durable on one
 // side, nothing but signing and delivering on the other.
@@ -210,7 +211,7 @@ func (b *bench) first() error {
 // memory queues 100,000 copies behind an upstream that is not there.
 func (b *bench) memory() error {
 	const users = 100_000
-	g, err := b.start(gatewayOptions{users: users, signed: true, lane: smtpLane("127.0.0.1:9")})
+	g, err := b.start(gatewayOptions{users: users, signed: true, lane: smtpLane("127.0.0.1:9"), down: true})
 	if err != nil {
 		return err
 	}

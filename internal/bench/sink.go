@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -54,6 +55,7 @@ func sink() error {
 	}
 	s := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return swallow{t}, nil }))
 	s.Domain, s.MaxMessageBytes = "sink", 100<<20
+	s.ErrorLog = log.New(io.Discard, "", 0) // connections that a killed gateway leaves
 	fmt.Println(l.Addr())
 	return s.Serve(l)
 }
