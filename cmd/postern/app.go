@@ -96,7 +96,7 @@ func (a *App) build() error {
 		return err
 	}
 	a.runner = a.newRunner(fields)
-	a.buildPages(keyring)
+	a.buildPages(keyring, fields)
 	return a.buildSMTP(newIntake(a.cfg, a.spool, a.index, fields, keys, keyring, a.log))
 }
 
@@ -143,7 +143,7 @@ func (a *App) buildSMTP(in *intake) error {
 	return err
 }
 
-func (a *App) buildPages(keyring *optout.Keyring) {
+func (a *App) buildPages(keyring *optout.Keyring, fields *expand.Fields) {
 	lists := map[string]optout.ListInfo{}
 	for _, l := range a.cfg.Lists {
 		lists[l.ID] = optout.ListInfo{Name: l.Name, Language: l.Language}
@@ -157,6 +157,12 @@ func (a *App) buildPages(keyring *optout.Keyring) {
 	}
 	api := newAPI(a.spool, a.store, a.index, a.renderer.preview, a.log)
 	api.Lanes = a.laneStatus
+	api.Learn = func(seen map[string]string) error { // an imported column is a placeholder at once
+		for name, typ := range seen {
+			fields.Learn(name, typ)
+		}
+		return a.index.Learn(seen)
+	}
 	pages := a.cfg.adminPages(api, a.adminURL)
 	api.LoginLink = pages.LoginLink
 	a.servers = []*http.Server{
