@@ -46,6 +46,9 @@ func (c keygenCmd) Run(s *session) error {
 	if err := writeNew(c.Out, pem); err != nil {
 		return err
 	}
+	if split := sign.SplitRecord(record); split != record {
+		fmt.Fprintf(s.stderr, "Publish the record below. Where a DNS server or provider wants strings of at most 255 characters (BIND, Route 53), it is:\n%s\n", split)
+	}
 	_, err = fmt.Fprintln(s.stdout, record)
 	return err
 }

@@ -44,12 +44,12 @@ func GenerateKey(domain, selector string, bits int) (key []byte, txt string, err
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), txt, nil
 }
 
-// Record is the zone file's line that publishes a key,
+// Record is the line that publishes a key,
 //
-//	S._domainkey.D. IN TXT "v=DKIM1; k=rsa; p=..." "..."
+//	S._domainkey.D. IN TXT "v=DKIM1; k=rsa; p=..."
 //
-// A string in a zone file has at most 255 octets, so a 2048-bit key takes two;
-// verifiers join them without a space (RFC 6376 §3.6.2.2).
+// with the value in one piece, as most providers' forms take it. A zone file
+// wants it in pieces: see [SplitRecord].
 func Record(domain, selector string, public crypto.PublicKey) (string, error) {
 	address, err := mail.ParseAddress("postmaster@" + domain)
 	if err != nil || strings.HasPrefix(domain, "[") {
@@ -62,14 +62,23 @@ func Record(domain, selector string, public crypto.PublicKey) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return fmt.Sprintf("%s._domainkey.%s. IN TXT %q", selector, address.Domain(), value), nil
+}
+
+// SplitRecord is a line of [Record] with strings of at most 255 octets, which is
+// what a zone file takes; a 2048-bit key needs two. Verifiers join them without a
+// space (RFC 6376 §3.6.2.2).
+func SplitRecord(line string) string {
+	head, value, _ := strings.Cut(line, ` "`)
+	value = strings.TrimSuffix(value, `"`)
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s._domainkey.%s. IN TXT", selector, address.Domain())
+	b.WriteString(head)
 	for value != "" {
 		n := min(maxString, len(value))
 		fmt.Fprintf(&b, " %q", value[:n])
 		value = value[n:]
 	}
-	return b.String(), nil
+	return b.String()
 }
 
 // recordValue holds RFC 6376 §3.6.1, and RFC 8463 §4 for Ed25519.

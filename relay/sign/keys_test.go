@@ -142,10 +142,17 @@ func TestGeneratedKey(t *testing.T) {
 	if !ok || strings.Contains(txt, "\n") {
 		t.Fatalf("record: %s", txt)
 	}
-	for _, s := range strings.Split(strings.Trim(rest, `"`), `" "`) {
-		if len(s) > 255 {
+	if strings.Count(rest, `"`) != 1 {
+		t.Errorf("the record is not in one piece: %s", txt)
+	}
+	pieces := strings.Split(strings.TrimPrefix(sign.SplitRecord(txt), "s1._domainkey.example.com. IN TXT "), " \"")
+	for _, s := range pieces {
+		if s = strings.Trim(s, `"`); len(s) > 255 {
 			t.Errorf("a string of %d octets; a zone file takes 255", len(s))
 		}
+	}
+	if joined := strings.Trim(strings.ReplaceAll(strings.Join(pieces, ""), `"`, ""), " "); !strings.HasSuffix(rest, joined[20:]+`"`) {
+		t.Errorf("the pieces do not join to the record: %s", joined)
 	}
 	ks, err := sign.Open([]sign.KeyConfig{{Domain: "example.com", Selector: "s1", KeyFile: write(t, string(key)), Sign: true}})
 	if err != nil {
