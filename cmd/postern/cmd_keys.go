@@ -23,6 +23,12 @@ type dkimCmd struct {
 	Keygen keygenCmd `cmd:"" help:"Make a DKIM key, and print the DNS record that publishes it."`
 }
 
+func (dkimCmd) Help() string {
+	return `Example:
+
+  postern dkim keygen --domain example.com --selector postern --out data/dkim.pem`
+}
+
 type keygenCmd struct {
 	Domain   string `help:"The domain of the From addresses to sign." required:"" placeholder:"DOMAIN"`
 	Selector string `help:"The key's name in DNS." default:"postern" placeholder:"NAME"`
@@ -171,6 +177,12 @@ func (configCmd) Run(s *session) error {
 }
 
 type versionCmd struct{}
+
+func (versionCmd) Help() string {
+	return `Example:
+
+  postern version`
+}
 
 func (versionCmd) Run(s *session) error {
 	_, err := fmt.Fprintln(s.stdout, "postern "+version())

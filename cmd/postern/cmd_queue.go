@@ -20,7 +20,7 @@ type queueCmd struct {
 	List   queueListCmd   `cmd:"" help:"List the messages, newest first."`
 	Show   queueShowCmd   `cmd:"" help:"Show a message and its copies, or one copy as it goes out."`
 	Pause  queuePauseCmd  `cmd:"" help:"Stop sending a message."`
-	Resume queueResumeCmd `cmd:"" help:"Go on with a paused message."`
+	Resume queueResumeCmd `cmd:"" help:"Go on with a paused message, or release a held one."`
 	Cancel queueCancelCmd `cmd:"" help:"End a message: what has not been sent never will be."`
 	Retry  queueRetryCmd  `cmd:"" help:"Queue the failed and uncertain copies of a message again."`
 }
@@ -61,6 +61,13 @@ type queueListCmd struct {
 	JSON bool `name:"json" help:"Print the messages as a JSON array."`
 }
 
+func (queueListCmd) Help() string {
+	return `Examples:
+
+  postern queue list
+  postern queue list --json`
+}
+
 func (c queueListCmd) Run(s *session) error {
 	conn, cfg, err := s.control()
 	if err != nil {
@@ -91,6 +98,16 @@ type queueShowCmd struct {
 	ID   string `arg:"" help:"The message's id, from queue list."`
 	JSON bool   `name:"json" help:"Print the message and its copies as JSON." xor:"form"`
 	EML  string `name:"eml" help:"Print the copy to this address, as it goes out." placeholder:"ADDRESS" xor:"form"`
+}
+
+func (queueShowCmd) Help() string {
+	return `A copy is shown as it would be made now, without its signature, and with an unsubscribe link that changes nothing.
+
+Examples:
+
+  postern queue show 01JD3QX7M0V8T4B1W8Y9ZK2N5R
+  postern queue show 01JD3QX7M0V8T4B1W8Y9ZK2N5R --json
+  postern queue show 01JD3QX7M0V8T4B1W8Y9ZK2N5R --eml min@example.net > copy.eml`
 }
 
 func (c queueShowCmd) Run(s *session) error {
@@ -149,10 +166,26 @@ type queuePauseCmd struct {
 	ID string `arg:"" help:"The message's id."`
 }
 
+func (queuePauseCmd) Help() string {
+	return `Nothing more of it is sent until it is resumed; what is being sent at this moment ends as it ends.
+
+Example:
+
+  postern queue pause 01JD3QX7M0V8T4B1W8Y9ZK2N5R`
+}
+
 func (c queuePauseCmd) Run(s *session) error { return changeMessage(s, c.ID, "pause", nil) }
 
 type queueResumeCmd struct {
 	ID string `arg:"" help:"The message's id."`
+}
+
+func (queueResumeCmd) Help() string {
+	return `A held message is released: the directory is asked again who is subscribed.
+
+Example:
+
+  postern queue resume 01JD3QX7M0V8T4B1W8Y9ZK2N5R`
 }
 
 func (c queueResumeCmd) Run(s *session) error { return changeMessage(s, c.ID, "resume", nil) }
@@ -161,11 +194,26 @@ type queueCancelCmd struct {
 	ID string `arg:"" help:"The message's id."`
 }
 
+func (queueCancelCmd) Help() string {
+	return `Example:
+
+  postern queue cancel 01JD3QX7M0V8T4B1W8Y9ZK2N5R`
+}
+
 func (c queueCancelCmd) Run(s *session) error { return changeMessage(s, c.ID, "cancel", nil) }
 
 type queueRetryCmd struct {
 	ID string `arg:"" help:"The message's id."`
 	To string `help:"Only the copy to this address." placeholder:"ADDRESS"`
+}
+
+func (queueRetryCmd) Help() string {
+	return `With --to a copy that was cancelled, suppressed or skipped is queued again too.
+
+Examples:
+
+  postern queue retry 01JD3QX7M0V8T4B1W8Y9ZK2N5R
+  postern queue retry 01JD3QX7M0V8T4B1W8Y9ZK2N5R --to min@example.net`
 }
 
 func (c queueRetryCmd) Run(s *session) error {

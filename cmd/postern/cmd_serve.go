@@ -19,7 +19,7 @@ type serveCmd struct{}
 func (serveCmd) Help() string {
 	return `Prints "ready" to stderr when every listener is open.
 
-SIGTERM or SIGINT ends it in order: listeners close, sends that have begun finish, the spool closes. A second one ends it at once; nothing is lost then either. SIGHUP reads the configuration and the certificates again.
+SIGTERM or SIGINT ends it in order: listeners close, sends that have begun finish, the spool closes. A second one ends it at once; nothing is lost then either. SIGHUP reads the certificates of [smtp.tls] again; any other change of the configuration wants a restart.
 
 Example:
 
@@ -86,7 +86,11 @@ type demoCmd struct {
 }
 
 func (demoCmd) Help() string {
-	return `Needs no configuration and leaves nothing behind but the copies: a temporary data directory, loopback ports, 200 subscribed sample users and a few who are not. The last line says how many copies came out and how fast; the exit code is 0 only when all of them are right.`
+	return `Needs no configuration and leaves nothing behind but the copies: a temporary data directory, loopback ports, 200 subscribed sample users and a few who are not. The last line says how many copies came out and how fast; the exit code is 0 only when all of them are right.
+
+Example:
+
+  postern demo --keep`
 }
 
 func (c demoCmd) Run(s *session) error {

@@ -25,6 +25,14 @@ func (spoolCmd) Help() string {
 
 type spoolCheckCmd struct{}
 
+func (spoolCheckCmd) Help() string {
+	return `Works while the gateway runs and while it does not. The exit code is 1 when anything is damaged.
+
+Example:
+
+  postern spool check`
+}
+
 func (spoolCheckCmd) Run(s *session) error {
 	conn, _, err := s.control()
 	if err != nil {
@@ -66,6 +74,12 @@ func (spoolCheckCmd) Run(s *session) error {
 
 type spoolCompactCmd struct{}
 
+func (spoolCompactCmd) Help() string {
+	return `Example:
+
+  postern spool compact`
+}
+
 func (spoolCompactCmd) Run(s *session) error {
 	conn, _, err := s.control()
 	if err != nil {
@@ -85,6 +99,15 @@ func (spoolCompactCmd) Run(s *session) error {
 
 type spoolBackupCmd struct {
 	File string `arg:"" help:"The tar to write; - is stdout. An existing file is never overwritten."`
+}
+
+func (spoolBackupCmd) Help() string {
+	return `The tar is complete, or there is none. It holds the spool alone: keep copies of the rest of data_dir too.
+
+Examples:
+
+  postern spool backup /backup/spool.tar
+  postern spool backup - | ssh backup 'cat > spool.tar'`
 }
 
 func (c spoolBackupCmd) Run(s *session) error {
@@ -149,10 +172,20 @@ type adminCmd struct {
 	Login adminLoginCmd `cmd:"" help:"Print a link that logs in once."`
 }
 
+func (adminCmd) Help() string {
+	return `Example:
+
+  postern admin login`
+}
+
 type adminLoginCmd struct{}
 
 func (adminLoginCmd) Help() string {
-	return `The link works once and for a few minutes, and needs a running gateway. It is the way in while no [[admin.user]] has a password_hash.`
+	return `The link works once and for a few minutes, and needs a running gateway. It is the way in while no [[admin.user]] has a password_hash.
+
+Example:
+
+  postern admin login`
 }
 
 func (adminLoginCmd) Run(s *session) error {

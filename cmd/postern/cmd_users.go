@@ -30,7 +30,7 @@ Examples:
   postern users import users.csv
   postern users show min@example.net --json
   postern users set min@example.net Name=민수 SubscriptionStatus=false
-  postern users export > users.csv`
+  postern users export users.csv`
 }
 
 type usersImportCmd struct {
@@ -38,7 +38,12 @@ type usersImportCmd struct {
 }
 
 func (usersImportCmd) Help() string {
-	return `The first row names the columns: Email, Name, Gender, CreateTime, SubscriptionStatus; any other column is an attribute. Importing the same file again changes nothing. A row that cannot be stored is named with its number, and the others are stored.`
+	return `The first row names the columns: Email, Name, Gender, CreateTime, SubscriptionStatus; any other column is an attribute. Importing the same file again changes nothing. A row that cannot be stored is named with its number, and the others are stored.
+
+Examples:
+
+  postern users import users.csv
+  zcat users.csv.gz | postern users import -`
 }
 
 // imported is a line of the import's answer.
@@ -99,6 +104,15 @@ type usersExportCmd struct {
 	File string `arg:"" optional:"" help:"The CSV file to write; without it, stdout. An existing file is never overwritten."`
 }
 
+func (usersExportCmd) Help() string {
+	return `The file is complete, or there is none. It can be imported again.
+
+Examples:
+
+  postern users export users.csv
+  postern users export | gzip > users.csv.gz`
+}
+
 func (c usersExportCmd) Run(s *session) error {
 	conn, _, err := s.control()
 	if err != nil {
@@ -123,6 +137,13 @@ func (c usersExportCmd) Run(s *session) error {
 type usersListCmd struct {
 	Limit int  `help:"At most this many; 0 is all." default:"0" placeholder:"N"`
 	JSON  bool `name:"json" help:"Print one JSON object a line."`
+}
+
+func (usersListCmd) Help() string {
+	return `Examples:
+
+  postern users list --limit 20
+  postern users list --json`
 }
 
 func (c usersListCmd) Run(s *session) error {
@@ -165,6 +186,13 @@ func (c usersListCmd) Run(s *session) error {
 type usersShowCmd struct {
 	Email string `arg:"" help:"The user's address, as it is written in the directory."`
 	JSON  bool   `name:"json" help:"Print the attributes as one JSON object."`
+}
+
+func (usersShowCmd) Help() string {
+	return `Examples:
+
+  postern users show min@example.net
+  postern users show min@example.net --json`
 }
 
 func (c usersShowCmd) Run(s *session) error {

@@ -65,7 +65,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitOK
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "postern: %v; see `%s`\n", err, helpFor(err))
+		fmt.Fprintf(stderr, "postern: %s; see `%s`\n", plainUsage(err), helpFor(err))
 		return exitUsage
 	}
 	s := &session{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, config: line.Config}
@@ -97,6 +97,25 @@ func helpFor(err error) string {
 		}
 	}
 	return strings.Join(append(words, "--help"), " ")
+}
+
+// plainUsage says what is wrong with a command line where kong's own words do
+// not help.
+func plainUsage(err error) string {
+	var parse *kong.ParseError
+	if !errors.As(err, &parse) || parse.Context == nil {
+		return err.Error()
+	}
+	if word, ok := strings.CutPrefix(err.Error(), "unexpected argument "); ok {
+		if node := parse.Context.Selected(); node == nil || !node.Leaf() {
+			words := strings.Fields(strings.TrimSuffix(strings.TrimPrefix(helpFor(err), "postern "), "--help"))
+			return fmt.Sprintf("there is no command %q", strings.Join(append(words, word), " "))
+		}
+	}
+	if flag, ok := strings.CutSuffix(err.Error(), `: expected string value but got "EOL" (<EOL>)`); ok {
+		return flag + " wants a value"
+	}
+	return err.Error()
 }
 
 // newLog is the log that the configuration asks for.
