@@ -14,6 +14,7 @@ import (
 
 	"postern/directory"
 	"postern/mail"
+	"postern/relay"
 	"postern/spool"
 )
 
@@ -30,22 +31,10 @@ type API struct {
 	// Compact makes spool.db small again; nil while the spool is open for work.
 	Compact func(ctx context.Context) (before, after int64, err error)
 	// Lanes tells how the lanes stand; nil where no gateway runs.
-	Lanes func() []Lane
+	Lanes func() []relay.LaneStatus
 	// LoginLink makes a one-time link into the pages ([Pages.LoginLink]).
 	LoginLink func() (string, error)
 	Log       *slog.Logger
-}
-
-// Lane is how one way out stands.
-type Lane struct {
-	Name        string    `json:"name"`
-	Driver      string    `json:"driver"`
-	Paused      bool      `json:"paused"`
-	Reason      string    `json:"reason"` // why it is paused or slow, in words
-	Until       time.Time `json:"until,omitzero"`
-	Rate        float64   `json:"rate"` // copies a second; 0: no limit
-	Concurrency int       `json:"concurrency"`
-	InFlight    int       `json:"in_flight"`
 }
 
 // maxJSON bounds the JSON that a caller sends, in octets.

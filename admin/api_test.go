@@ -22,6 +22,7 @@ import (
 	"postern/admin"
 	"postern/directory"
 	"postern/mail"
+	"postern/relay"
 	"postern/spool"
 )
 
@@ -553,14 +554,14 @@ func TestSpoolIsCheckedAndBackedUp(t *testing.T) {
 
 func TestLanesAndLoginLink(t *testing.T) {
 	g := newGateway(t)
-	g.Lanes = func() []admin.Lane { return nil }
+	g.Lanes = func() []relay.LaneStatus { return nil }
 	if w := g.do("GET", "/api/lanes", ""); strings.TrimSpace(w.Body.String()) != "[]" {
 		t.Error(w.Body)
 	}
-	g.Lanes = func() []admin.Lane {
-		return []admin.Lane{{Name: "default", Driver: "ses", Paused: true, Reason: "the daily quota is spent", Rate: 14, Concurrency: 10}}
+	g.Lanes = func() []relay.LaneStatus {
+		return []relay.LaneStatus{{Name: "default", Driver: "ses", State: "paused", Reason: "the daily quota is spent", Rate: 14}}
 	}
-	if w := g.do("GET", "/api/lanes", ""); strings.TrimSpace(w.Body.String()) != `[{"name":"default","driver":"ses","paused":true,"reason":"the daily quota is spent","rate":14,"concurrency":10,"in_flight":0}]` {
+	if w := g.do("GET", "/api/lanes", ""); strings.TrimSpace(w.Body.String()) != `[{"name":"default","driver":"ses","state":"paused","reason":"the daily quota is spent","rate":14,"in_flight":0}]` {
 		t.Error(w.Body)
 	}
 	g.LoginLink = func() (string, error) { return "http://127.0.0.1:8080/login/x", nil }

@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"postern/admin"
 	"postern/internal/peer"
 	"postern/mail"
+	"postern/relay"
 	"postern/spool"
 )
 
@@ -78,9 +78,9 @@ func TestBrowserShowsThePagesAndLoadsNothingFromElsewhere(t *testing.T) {
 	g.settle(1, spool.Result{State: mail.Sent, Spent: true})
 	g.settle(1, spool.Result{State: mail.CopyFailed, Spent: true, Error: "550 5.1.1 <jisu@example.com>: Recipient address rejected: User unknown in virtual mailbox table"})
 	g.settle(1, spool.Result{State: mail.Deferred, Spent: true, Due: time.Now().Add(time.Hour), Error: "451 4.7.1 Greylisted, try again in 5 minutes"})
-	g.Lanes = func() []admin.Lane {
-		return []admin.Lane{{Name: "default", Driver: "ses", Paused: true, Reason: "the daily quota of 50000 is spent; it frees up as the last 24 hours pass", Concurrency: 10},
-			{Name: "smarthost", Driver: "smtp", Rate: 14, Concurrency: 4, InFlight: 2}}
+	g.Lanes = func() []relay.LaneStatus {
+		return []relay.LaneStatus{{Name: "default", Driver: "ses", State: "paused", Reason: "the daily quota of 50000 is spent; it frees up as the last 24 hours pass"},
+			{Name: "smarthost", Driver: "smtp", State: "slowed", Reason: "upstream said that copies come too fast", Rate: 14, InFlight: 2}}
 	}
 	p := newPages(g)
 	p.Location = time.FixedZone("KST", 9*3600)

@@ -3,6 +3,8 @@ package admin
 import (
 	"io"
 	"net/http"
+
+	"postern/relay"
 )
 
 // checkSpool is POST /api/spool/check: lines of progress, and at last "done"
@@ -59,7 +61,7 @@ func (a *API) listLanes(w http.ResponseWriter, _ *http.Request) error {
 	}
 	lanes := a.Lanes()
 	if lanes == nil {
-		lanes = []Lane{}
+		lanes = []relay.LaneStatus{}
 	}
 	answer(w, http.StatusOK, lanes)
 	return nil

@@ -16,6 +16,7 @@ import (
 
 	"postern/admin"
 	"postern/mail"
+	"postern/relay"
 	"postern/spool"
 )
 
@@ -438,7 +439,9 @@ func TestHostileTextsStayTexts(t *testing.T) {
 	g := newGateway(t)
 	evil := `"><script>alert(1)</script><img src=x onerror=alert(2)>` + "\u202egnp.exe"
 	id := string(g.add(evil, `"<b>x"@example.com`))
-	g.Lanes = func() []admin.Lane { return []admin.Lane{{Name: evil, Driver: "ses", Paused: true, Reason: evil}} }
+	g.Lanes = func() []relay.LaneStatus {
+		return []relay.LaneStatus{{Name: evil, Driver: "ses", State: "paused", Reason: evil}}
+	}
 	g.settle(1, spool.Result{State: mail.CopyFailed, Spent: true, Error: "550 " + evil})
 	g.Render = func(*mail.Message, *mail.Copy) (mail.Content, error) {
 		return mail.Content{

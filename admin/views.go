@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"postern/mail"
+	"postern/relay"
 	"postern/spool"
 )
 
@@ -18,7 +19,7 @@ const (
 
 type messagesView struct {
 	Messages []messageView
-	Lanes    []Lane
+	Lanes    []relay.LaneStatus
 	Older    mail.ID // where the next page begins; "" on the last
 	First    bool
 }

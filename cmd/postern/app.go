@@ -156,7 +156,7 @@ func (a *App) buildPages(keyring *optout.Keyring, fields *expand.Fields) {
 		Log:            a.log,
 	}
 	api := newAPI(a.spool, a.store, a.index, a.renderer.preview, a.log)
-	api.Lanes = a.laneStatus
+	api.Lanes = a.relay.Lanes
 	api.Learn = func(seen map[string]string) error { // an imported column is a placeholder at once
 		for name, typ := range seen {
 			fields.Learn(name, typ)
@@ -182,15 +182,6 @@ func (a *App) adminURL() string {
 		return scheme + a.cfg.Admin.Listen
 	}
 	return scheme + a.listeners[1].Addr().String()
-}
-
-func (a *App) laneStatus() []admin.Lane {
-	var list []admin.Lane
-	for i, l := range a.relay.Lanes() {
-		list = append(list, admin.Lane{Name: l.Name, Driver: l.Driver, Paused: l.State == "paused", Reason: l.Reason,
-			Until: l.Until, Rate: l.Rate, Concurrency: a.cfg.Lanes[i].Concurrency, InFlight: l.InFlight})
-	}
-	return list
 }
 
 // Start opens every listener and begins to work. When it fails, Stop tidies up.
