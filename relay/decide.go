@@ -61,11 +61,9 @@ func decide(a attempt, s Schedule, u Unknowns) Verdict {
 		return Verdict{Result: r}
 	case mail.Uncertain:
 		r.State, r.Spent = mail.Unknown, true
-		switch {
-		case a.Idempotent:
-			r.Due = a.Now.Add(s.wait(a.Claim.Copy.Attempts, a.Jitter))
-		case u.Resend:
-			r.Due = a.Now.Add(u.Wait)
+		r.Due = a.again(s, u)
+		if r.Due.IsZero() {
+			r.Error += byHand
 		}
 		return Verdict{Result: r}
 	case mail.Throttled, mail.QuotaSpent, mail.Unreachable, mail.AccountWide:
@@ -83,6 +81,25 @@ func decide(a attempt, s Schedule, u Unknowns) Verdict {
 	r.State = mail.Deferred
 	r.Due = a.Now.Add(max(after, s.wait(a.Claim.Copy.Attempts, a.Jitter)))
 	return Verdict{Result: r}
+}
+
+// byHand follows upstream's words where a copy whose result is not known waits.
+const byHand = "; it may have been sent, so it is not sent again by itself: `postern queue retry` sends it"
+
+// again is when a copy whose result is not known is sent again; zero: not by
+// itself. Each time may make one more double, so the schedule bounds that as it
+// bounds retries, and its waits are kept where they are longer than the policy's.
+func (a attempt) again(s Schedule, u Unknowns) time.Time {
+	wait := s.wait(a.Claim.Copy.Attempts, a.Jitter)
+	switch {
+	case s.exhausted(a.Claim, a.Now):
+		return time.Time{}
+	case a.Idempotent:
+		return a.Now.Add(wait)
+	case u.Resend:
+		return a.Now.Add(max(u.Wait, wait))
+	}
+	return time.Time{}
 }
 
 // unspent is the state of a copy whose attempt does not count.

@@ -73,7 +73,7 @@ func (g *gate) allow(n int, now time.Time) (int, time.Time) {
 	if g.next.After(now) {
 		return 0, g.next
 	}
-	step := time.Duration(float64(time.Second) / g.rate)
+	step := max(time.Duration(float64(time.Second)/g.rate), 1)
 	if now.Sub(g.next) > 100*time.Millisecond { // no burst after idling
 		g.next = now.Add(-100 * time.Millisecond)
 	}
@@ -103,7 +103,9 @@ func (g *gate) begin(n int, now time.Time) {
 }
 
 // end takes an attempt's class: nil-like Temporary and Permanent mean that the
-// lane works. It says whether the lane has just stopped or started.
+// lane works when upstream was reached; an Uncertain result tells nothing, and
+// only keeps the next probe of a paused lane away for a while. It says whether the
+// lane has just stopped or started.
 func (g *gate) end(class mail.Class, reached bool, reason string, after time.Duration, now time.Time) (changed bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -118,6 +120,10 @@ func (g *gate) end(class mail.Class, reached bool, reason string, after time.Dur
 		return g.stop(reason, max(after, accountPause), now)
 	case mail.Unreachable:
 		return g.stop(reason, max(after, min(2*g.pause, longestPause), firstPause), now)
+	case mail.Uncertain:
+		if g.paused {
+			return g.stop(g.reason, max(min(2*g.pause, longestPause), firstPause), now)
+		}
 	}
 	if reached && g.paused {
 		g.paused, g.reason, g.pause, g.until = false, "", 0, time.Time{}
@@ -149,16 +155,24 @@ func (g *gate) slow(after time.Duration, now time.Time) {
 	g.next = now.Add(max(after, 100*time.Millisecond))
 }
 
+// freeRate is the rate, in copies a second, from which on a lowered one is taken
+// off a lane that has no limit: it is more than one lane sends.
+const freeRate = 10000
+
 // ease raises a lowered rate by a twentieth of a copy a second, or 5 %, each
-// second without a throttle, up to the configured limit.
+// second without a throttle, up to the configured limit; without one, until the
+// rate bounds nothing any more.
 func (g *gate) ease(now time.Time) {
 	if g.rate == g.limit || now.Sub(g.eased) < time.Second {
 		return
 	}
 	g.rate += max(0.05, g.rate/20)
 	g.eased = now
-	if g.limit > 0 {
+	switch {
+	case g.limit > 0:
 		g.rate = min(g.rate, g.limit)
+	case g.rate >= freeRate:
+		g.rate = 0
 	}
 }
 

@@ -108,12 +108,16 @@ func (r *Relay) Stop(ctx context.Context) error {
 	return err
 }
 
-// Lanes says how each lane is.
+// Lanes says how each lane is. While the spool is broken every lane is paused.
 func (r *Relay) Lanes() []LaneStatus {
 	list := make([]LaneStatus, len(r.lanes))
+	broken := r.cfg.Spool.Broken()
 	for i, l := range r.lanes {
 		list[i] = LaneStatus{Name: l.Name, Driver: l.Driver}
 		l.gate.status(&list[i], time.Now())
+		if broken != nil {
+			list[i].State, list[i].Reason, list[i].Until = "paused", broken.Error(), time.Time{}
+		}
 	}
 	return list
 }
@@ -222,8 +226,12 @@ func (l *lane) deliver(ctx context.Context, c spool.Claim) spool.Result {
 	v := decide(attempt{Claim: c, Receipt: receipt, Err: err, Now: now, Jitter: rand.Float64(),
 		Idempotent: l.Sender.Idempotent()}, l.r.schedule(c.Message), l.r.cfg.Unknowns)
 	_, after := explainIf(err)
-	reached := err == nil || mail.ClassOf(err) == mail.Permanent || mail.ClassOf(err) == mail.Temporary
-	if l.gate.end(v.Lane, reached, v.Result.Error, after, now) {
+	class := mail.ClassOf(err)
+	reached, concern := err == nil || class == mail.Permanent || class == mail.Temporary, v.Lane
+	if class == mail.Uncertain {
+		concern = class
+	}
+	if l.gate.end(concern, reached, v.Result.Error, after, now) {
 		l.report()
 	}
 	l.nudgeDispatch()
@@ -235,7 +243,7 @@ func (l *lane) deliver(ctx context.Context, c spool.Claim) spool.Result {
 	if err == nil {
 		log.Info("sent", "to", c.Copy.To, "upstream_id", receipt.ID)
 	} else {
-		log.Warn("not sent", "to", c.Copy.To, "state", v.Result.State, "class", mail.ClassOf(err), "error", err)
+		log.Warn("not sent", "to", c.Copy.To, "state", v.Result.State, "class", class, "error", err)
 	}
 	return v.Result
 }
@@ -267,15 +275,27 @@ func (l *lane) nudgeDispatch() {
 
 // send renders, signs and hands over.
 func (l *lane) send(ctx context.Context, c *spool.Claim) (Receipt, error) {
-	content, err := l.r.cfg.Render(c.Message, &c.Copy)
-	if err == nil && l.r.cfg.Sign != nil {
-		content, err = l.r.cfg.Sign(content, c.Message.HeaderFrom)
-	}
+	content, err := l.r.content(c)
 	if err != nil {
 		return Receipt{}, &mail.Error{Class: mail.MessageWide, Err: err,
 			Public: "this copy could not be made: " + err.Error() + "; mend that and resume the message"}
 	}
 	return l.Sender.Send(ctx, &Delivery{From: c.Message.From, To: c.Copy.To, Tag: c.Copy.Tag(), Content: content})
+}
+
+// content renders and signs. Both read what strangers wrote: where that makes them
+// panic, one message is to pause, and not the gateway to end, at every start anew.
+func (r *Relay) content(c *spool.Claim) (content mail.Content, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("rendering it failed: %v", p)
+		}
+	}()
+	content, err = r.cfg.Render(c.Message, &c.Copy)
+	if err == nil && r.cfg.Sign != nil {
+		content, err = r.cfg.Sign(content, c.Message.HeaderFrom)
+	}
+	return content, err
 }
 
 func (r *Relay) schedule(m *mail.Message) Schedule {

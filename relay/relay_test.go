@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -373,3 +374,51 @@ func (s stuck) Send(ctx context.Context, _ *relay.Delivery) (relay.Receipt, erro
 
 func (stuck) Idempotent() bool { return false }
 func (stuck) Close() error     { return nil }
+
+func TestAMessageThatCannotBeRenderedPausesAndTheOthersGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var bad mail.ID
+		s := start(t, newUpstream(nil), func(c *relay.Config) {
+			render := c.Render
+			c.Render = func(m *mail.Message, cp *mail.Copy) (mail.Content, error) {
+				if m.Priority == mail.Transactional {
+					panic("odd content")
+				}
+				return render(m, cp)
+			}
+		})
+		b, _ := s.NewBody()
+		m := mail.Message{ID: mail.NewID(time.Now()), State: mail.Sending, AcceptedAt: time.Now(), Priority: mail.Transactional}
+		if err := s.Accept(t.Context(), b, []spool.Accepted{{Message: m, Copies: []mail.Copy{{To: "a@example.net"}}}}); err != nil {
+			t.Fatal(err)
+		}
+		bad = m.ID
+		until(t, s, submit(t, s, 10, true), mail.Done)
+		if m := until(t, s, bad, mail.Paused); !strings.Contains(m.Reason, "odd content") || m.Counts[mail.Queued] != 1 {
+			t.Errorf("got %+v", m)
+		}
+	})
+}
+
+func TestALostAnswerIsNotSentAgainForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up := newUpstream(func(*relay.Delivery, int) error {
+			return &mail.Error{Class: mail.Uncertain, Public: "no answer"}
+		})
+		s := start(t, up, nil)
+		id := submit(t, s, 1, true)
+		pass(24 * time.Hour)
+		synctest.Wait()
+		c, err := s.CopyTo(id, "user0@example.com")
+		if err != nil || c.State != mail.Unknown || c.Claims != 4 {
+			t.Fatalf("after a day: %+v, %v", c, err)
+		}
+		up.mu.Lock()
+		up.answer = nil
+		up.mu.Unlock()
+		if n, err := s.Retry(t.Context(), id, ""); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		until(t, s, id, mail.Done)
+	})
+}
