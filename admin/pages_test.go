@@ -504,3 +504,32 @@ func TestSessionOpensTheAPI(t *testing.T) {
 		t.Errorf("%q", sum.Reason)
 	}
 }
+
+func TestRetryButtonShowsOnlyWhereRetryFindsCopies(t *testing.T) {
+	g := newGateway(t)
+	b := newBrowser(t, newPages(g).Handler())
+	b.login("boss", "open sesame")
+	for _, c := range []struct {
+		name   string
+		result spool.Result
+		shown  bool
+	}{
+		{"sent", spool.Result{State: mail.Sent}, false},
+		{"failed", spool.Result{State: mail.CopyFailed, Spent: true}, true},
+		{"uncertain, tried again by itself", spool.Result{State: mail.Unknown, Spent: true, Due: time.Now().Add(time.Hour)}, false},
+		{"uncertain, left to an operator", spool.Result{State: mail.Unknown, Spent: true}, true},
+	} {
+		id := g.add(c.name, "a@example.com")
+		g.settle(1, c.result)
+		if shown := strings.Contains(b.do("GET", "/messages/"+string(id), nil).Body.String(), "Retry those who missed it"); shown != c.shown {
+			t.Errorf("%s: the button shows: %t", c.name, shown)
+		}
+		n, err := g.Spool.Retry(t.Context(), id, "")
+		if err != nil || (n > 0) != c.shown {
+			t.Errorf("%s: Retry queued %d again: %v", c.name, n, err)
+		}
+		if n > 0 {
+			g.settle(1, spool.Result{State: mail.Sent})
+		}
+	}
+}

@@ -29,11 +29,10 @@ type messageView struct {
 	spool.Summary
 	// CanPause and so on say which buttons make sense.
 	CanPause, CanResume, CanCancel bool
-	Missed                         int // copies that Retry would queue again
 }
 
 func viewOf(s spool.Summary) messageView {
-	v := messageView{Summary: s, Missed: s.Counts[mail.CopyFailed] + s.Counts[mail.Unknown]}
+	v := messageView{Summary: s}
 	switch s.State {
 	case mail.Expanding, mail.Sending:
 		v.CanPause, v.CanCancel = true, true
@@ -121,6 +120,7 @@ type messagePage struct {
 	Next   uint32 // Seq after which the next page begins; 0 on the last
 	First  bool
 	Did    string // what was just done, in a sentence
+	Missed bool   // Retry would find copies to queue again
 }
 
 // showMessage is GET /messages/{id}?state=&after=.
@@ -155,7 +155,25 @@ func (p *Pages) showMessage(w http.ResponseWriter, r *http.Request) {
 		v.Next = v.Copies[copiesPerPage-1].Seq
 	}
 	v.Did = didSentence(r.URL.Query())
+	if v.Missed, err = missed(p.API.Spool, &sum); err != nil {
+		p.failed(w, r, err)
+		return
+	}
 	p.show(w, r, http.StatusOK, "message", v)
+}
+
+// missed says whether Spool.Retry has anything to do: a failed copy, or an
+// uncertain one that is not tried again by itself, which no count tells.
+func missed(s *spool.Spool, sum *spool.Summary) (bool, error) {
+	if sum.Counts[mail.CopyFailed] > 0 || sum.Counts[mail.Unknown] == 0 {
+		return sum.Counts[mail.CopyFailed] > 0, nil
+	}
+	unknown, found := mail.Unknown, false
+	err := eachCopy(s, sum.ID, selection{state: &unknown}, func(c *mail.Copy) bool {
+		found = c.Due.IsZero()
+		return !found
+	})
+	return found, err
 }
 
 // didSentence says what the redirect of actOn reports. Whoever makes such a link
