@@ -269,13 +269,17 @@ func (a *App) expire(ctx context.Context) {
 // is not lost.
 func (a *App) Stop(ctx context.Context) error {
 	var errs []error
-	errs = append(errs, a.smtp.Shutdown(ctx)) // listeners close, idle sessions get 421, busy ones finish
+	half, cancel := halfOf(ctx) // a client that is slow to end takes no time from the sends
+	defer cancel()
+	errs = append(errs, a.smtp.Shutdown(half)) // listeners close, idle sessions get 421, busy ones finish
 	if a.started {
 		errs = append(errs, a.relay.Stop(ctx)) // claims stop, sends finish
 		a.stopLoops()                          // expansion stops between two pages
 	}
 	for _, s := range a.servers {
-		errs = append(errs, s.Shutdown(ctx))
+		if err := s.Shutdown(ctx); err != nil { // a download that does not end would keep the spool open
+			errs = append(errs, err, s.Close())
+		}
 	}
 	for _, l := range a.listeners {
 		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
@@ -284,6 +288,15 @@ func (a *App) Stop(ctx context.Context) error {
 	}
 	a.loops.Wait()
 	return errors.Join(append(errs, a.close())...)
+}
+
+// halfOf is a context that ends after half of the time that ctx has left.
+func halfOf(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)/2)
 }
 
 // close closes what is on disk, the spool last.

@@ -1,6 +1,11 @@
 package main
 
-import "reflect"
+import (
+	"reflect"
+
+	"postern/mail"
+	"postern/spool"
+)
 
 // EveryKey is the path of every key of config.toml, array tables without index.
 func EveryKey() []string {
@@ -18,4 +23,25 @@ func DecodeConfig(text string) (*Config, error) {
 	}
 	cfg.check(found)
 	return cfg, found.err()
+}
+
+// Renderer is the renderer with a cache of so many octets; its keyring is empty.
+type Renderer struct{ r *renderer }
+
+func NewRenderer(cfg *Config, s *spool.Spool, cache int64) Renderer {
+	r := newRenderer(cfg, s, nil)
+	r.limit = cache
+	return Renderer{r}
+}
+
+func (r Renderer) Render(m *mail.Message, c *mail.Copy) (mail.Content, error) {
+	return r.r.render(m, c)
+}
+
+// Cached is what the cache counts, and what it really holds, in octets.
+func (r Renderer) Cached() (counted, held int64) {
+	for _, e := range r.r.ready {
+		held += e.size
+	}
+	return r.r.bytes, held
 }

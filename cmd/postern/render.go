@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +25,7 @@ type renderer struct {
 	keyring  *optout.Keyring
 	hostname string
 	location *time.Location
+	limit    int64 // of bytes
 
 	mu    sync.Mutex
 	ready map[mail.ID]*compiled
@@ -39,15 +42,18 @@ type compiled struct {
 }
 
 func newRenderer(cfg *Config, s *spool.Spool, k *optout.Keyring) *renderer {
-	return &renderer{spool: s, keyring: k, hostname: cfg.Hostname, location: cfg.location(), ready: map[mail.ID]*compiled{}}
+	return &renderer{spool: s, keyring: k, hostname: cfg.Hostname, location: cfg.location(), limit: renderCache, ready: map[mail.ID]*compiled{}}
 }
 
 // render makes the copy; the same in every attempt.
 func (r *renderer) render(m *mail.Message, c *mail.Copy) (mail.Content, error) {
 	e := r.entry(m.ID)
-	e.once.Do(func() { r.count(e, m.ID, r.load(m, e)) })
+	e.once.Do(func() {
+		e.err = errors.New("what is kept of it could not be read") // stands if loading panics
+		r.count(e, m.ID, r.load(m, e))
+	})
 	if e.err != nil {
-		r.drop(m.ID)
+		r.drop(e, m.ID)
 		return mail.Content{}, e.err
 	}
 	token := ""
@@ -88,7 +94,7 @@ func (r *renderer) load(m *mail.Message, e *compiled) (size int64) {
 	if err == nil {
 		var c *expand.Compiled
 		if c, err = expand.Load(b); err == nil {
-			e.render = c.Render
+			e.render, e.err = c.Render, nil
 		}
 	}
 	if err != nil {
@@ -108,7 +114,7 @@ func (r *renderer) loadOrdinary(m *mail.Message, e *compiled) int64 {
 		e.err = err
 		return 0
 	}
-	e.render = c.Render
+	e.render, e.err = c.Render, nil
 	return int64(len(raw))
 }
 
@@ -121,31 +127,38 @@ func readAll(f *os.File, err error) ([]byte, error) {
 }
 
 // count adds a loaded message and forgets the oldest while there are too many
-// octets; the one just loaded stays.
+// octets; the one just loaded stays, and so do those that are being loaded. One
+// that was dropped meanwhile is not counted.
 func (r *renderer) count(e *compiled, id mail.ID, size int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.ready[id] != e {
+		return
+	}
 	e.size = size
 	r.bytes += size
-	for r.bytes > renderCache && r.order[0] != id {
-		oldest := r.order[0]
-		r.order = r.order[1:]
+	for i := 0; r.bytes > r.limit && i < len(r.order); {
+		oldest := r.order[i]
+		if oldest == id || r.ready[oldest].size == 0 {
+			i++
+			continue
+		}
 		r.bytes -= r.ready[oldest].size
 		delete(r.ready, oldest)
+		r.order = slices.Delete(r.order, i, i+1)
 	}
 }
 
-func (r *renderer) drop(id mail.ID) {
+// drop forgets a message whose loading failed, so that it is tried again.
+func (r *renderer) drop(e *compiled, id mail.ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e := r.ready[id]; e != nil {
-		r.bytes -= e.size
-		delete(r.ready, id)
-		for i, o := range r.order {
-			if o == id {
-				r.order = append(r.order[:i:i], r.order[i+1:]...)
-				break
-			}
-		}
+	if r.ready[id] != e {
+		return
+	}
+	r.bytes -= e.size
+	delete(r.ready, id)
+	if i := slices.Index(r.order, id); i >= 0 {
+		r.order = slices.Delete(r.order, i, i+1)
 	}
 }
