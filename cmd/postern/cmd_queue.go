@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,7 +48,6 @@ type queuedMessage struct {
 	Reason     string            `json:"reason"`
 	AcceptedAt time.Time         `json:"accepted_at"`
 	Copies     map[string]int    `json:"copies"`
-	Recipients []queuedCopy      `json:"recipients"`
 }
 
 type queuedCopy struct {
@@ -75,23 +76,21 @@ func (c queueListCmd) Run(s *session) error {
 	}
 	defer conn.Close()
 	if c.JSON {
-		return copyJSON(s, conn, "/api/queue")
+		return streamJSON(s, conn, "/api/queue")
 	}
-	var messages []queuedMessage
-	if err := conn.Call(s.ctx, http.MethodGet, "/api/queue", nil, &messages); err != nil {
-		return err
-	}
-	if len(messages) == 0 {
-		_, err := fmt.Fprintln(s.stdout, "The queue is empty.")
-		return err
-	}
-	t := table(s.stdout)
-	fmt.Fprintln(t, "ID\tACCEPTED\tLIST\tFROM\tSTATE\tCOPIES\tSUBJECT")
-	for _, m := range messages {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.ID, m.AcceptedAt.In(cfg.Location()).Format(time.DateTime), dash(m.List),
+	t := &rows{Writer: table(s.stdout), head: "ID\tACCEPTED\tLIST\tFROM\tSTATE\tCOPIES\tSUBJECT\n"}
+	err = conn.Elements(s.ctx, "/api/queue", nothing, func(element json.RawMessage) error {
+		var m queuedMessage
+		if err := json.Unmarshal(element, &m); err != nil {
+			return fmt.Errorf("the gateway's answer cannot be read: %w", err)
+		}
+		return t.add("%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.ID, m.AcceptedAt.In(cfg.Location()).Format(time.DateTime), dash(m.List),
 			dash(string(m.From)), m.State, counts(m.Copies), clean(m.Subject))
+	})
+	if err == nil && t.n == 0 {
+		_, err = fmt.Fprintln(s.stdout, "The queue is empty.")
 	}
-	return t.Flush()
+	return errors.Join(err, t.Flush())
 }
 
 type queueShowCmd struct {
@@ -124,26 +123,35 @@ func (c queueShowCmd) Run(s *session) error {
 	case c.EML != "":
 		return c.eml(s, conn, path)
 	case c.JSON:
-		return copyJSON(s, conn, path)
+		return streamJSON(s, conn, path)
 	}
-	var m queuedMessage
-	if err := conn.Call(s.ctx, http.MethodGet, path, nil, &m); err != nil {
-		return err
+	t := &rows{Writer: table(s.stdout), head: "TO\tSTATE\tATTEMPTS\tUPSTREAM ID\tLAST ERROR\n"}
+	head := func(text json.RawMessage) error {
+		var m queuedMessage
+		if err := json.Unmarshal(text, &m); err != nil {
+			return fmt.Errorf("the gateway's answer cannot be read: %w", err)
+		}
+		return m.print(s.stdout, cfg.Location())
 	}
-	t := table(s.stdout)
+	err = conn.Elements(s.ctx, path, head, func(element json.RawMessage) error {
+		var r queuedCopy
+		if err := json.Unmarshal(element, &r); err != nil {
+			return fmt.Errorf("the gateway's answer cannot be read: %w", err)
+		}
+		return t.add("%s\t%s\t%d\t%s\t%s\n", clean(string(r.Address)), r.State, r.Attempts, dash(r.UpstreamID), dash(r.LastError))
+	})
+	return errors.Join(err, t.Flush())
+}
+
+// print shows what is above the table of copies.
+func (m *queuedMessage) print(w io.Writer, where *time.Location) error {
+	t := table(w)
 	fmt.Fprintf(t, "Message\t%s\nSubject\t%s\nFrom\t%s\nList\t%s\nAccepted\t%s\nState\t%s\nCopies\t%s\n", m.ID, clean(m.Subject),
-		dash(string(m.From)), dash(m.List), m.AcceptedAt.In(cfg.Location()).Format(time.DateTime), m.State, counts(m.Copies))
+		dash(string(m.From)), dash(m.List), m.AcceptedAt.In(where).Format(time.DateTime), m.State, counts(m.Copies))
 	if m.Reason != "" {
 		fmt.Fprintf(t, "Why\t%s\n", clean(m.Reason))
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	fmt.Fprintln(s.stdout)
-	fmt.Fprintln(t, "TO\tSTATE\tATTEMPTS\tUPSTREAM ID\tLAST ERROR")
-	for _, r := range m.Recipients {
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", clean(string(r.Address)), r.State, r.Attempts, dash(r.UpstreamID), dash(r.LastError))
-	}
+	fmt.Fprintln(t)
 	return t.Flush()
 }
 
@@ -257,14 +265,46 @@ func messagePath(id string) (string, error) {
 	return "/api/queue/" + string(parsed), err
 }
 
-// copyJSON prints an answer as it came, checked to be whole, and indented.
-func copyJSON(s *session, conn *Connection, path string) error {
-	var answer json.RawMessage
-	if err := conn.Call(s.ctx, http.MethodGet, path, nil, &answer); err != nil {
+// streamJSON prints an answer as it comes, indented. Half of one is not valid
+// JSON, so that nobody takes it for the whole.
+func streamJSON(s *session, conn *Connection, path string) error {
+	w := bufio.NewWriter(s.stdout)
+	var line bytes.Buffer
+	margin, end, n := "  ", "]\n", 0
+	head := func(members json.RawMessage) error {
+		if len(members) <= len("{}") {
+			return w.WriteByte('[')
+		}
+		margin, end = "    ", "]\n}\n"
+		if err := json.Indent(&line, members, "", "  "); err != nil {
+			return errors.New("the gateway's answer is not JSON")
+		}
+		_, err := fmt.Fprintf(w, "%s,\n  \"recipients\": [", strings.TrimSuffix(line.String(), "\n}"))
 		return err
 	}
-	return printJSON(s.stdout, answer)
+	err := conn.Elements(s.ctx, path, head, func(element json.RawMessage) error {
+		line.Reset()
+		if n++; n > 1 {
+			line.WriteByte(',')
+		}
+		line.WriteString("\n" + margin)
+		if err := json.Indent(&line, element, margin, "  "); err != nil {
+			return errors.New("the gateway's answer is not JSON")
+		}
+		_, err := line.WriteTo(w)
+		return err
+	})
+	if err != nil {
+		return errors.Join(err, w.Flush())
+	}
+	if n > 0 {
+		end = "\n" + margin[2:] + end
+	}
+	_, err = w.WriteString(end)
+	return errors.Join(err, w.Flush())
 }
+
+func nothing(json.RawMessage) error { return nil }
 
 func printJSON(w io.Writer, v json.RawMessage) error {
 	text, err := json.MarshalIndent(v, "", "  ")
@@ -290,6 +330,26 @@ func counts(copies map[string]int) string {
 		words = append(words, fmt.Sprintf("%d %s", left[name], name))
 	}
 	return dash(strings.Join(words, ", "))
+}
+
+// rows writes a table of any length: it is aligned a thousand rows at a time,
+// because what is aligned is held in memory.
+type rows struct {
+	*tabwriter.Writer
+	head string // printed before the first row
+	n    int
+}
+
+func (t *rows) add(format string, a ...any) error {
+	if t.n == 0 {
+		fmt.Fprint(t, t.head)
+	}
+	t.n++
+	_, err := fmt.Fprintf(t, format, a...)
+	if t.n%1000 == 0 {
+		err = errors.Join(err, t.Flush())
+	}
+	return err
 }
 
 func table(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 8, 2, ' ', 0) }

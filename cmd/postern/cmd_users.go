@@ -156,11 +156,7 @@ func (c usersListCmd) Run(s *session) error {
 	if c.Limit > 0 {
 		path += "?limit=" + strconv.Itoa(c.Limit)
 	}
-	t := table(s.stdout)
-	if !c.JSON {
-		fmt.Fprintln(t, "EMAIL\tSUBSCRIBED\tATTRIBUTES")
-	}
-	rows := 0
+	t := &rows{Writer: table(s.stdout), head: "EMAIL\tSUBSCRIBED\tATTRIBUTES\n"}
 	err = conn.Lines(s.ctx, http.MethodGet, path, "", nil, func(line json.RawMessage) error {
 		if c.JSON {
 			_, err := fmt.Fprintf(s.stdout, "%s\n", line)
@@ -174,12 +170,11 @@ func (c usersListCmd) Run(s *session) error {
 		for _, key := range restOf(user) {
 			rest = append(rest, key+"="+valueText(user[key]))
 		}
-		_, err = fmt.Fprintf(t, "%s\t%s\t%s\n", valueText(user["Email"]), valueText(user["SubscriptionStatus"]), strings.Join(rest, " "))
-		if rows++; rows%1000 == 0 { // a table of millions is not held in memory to align it
-			err = errors.Join(err, t.Flush())
-		}
-		return err
+		return t.add("%s\t%s\t%s\n", valueText(user["Email"]), valueText(user["SubscriptionStatus"]), strings.Join(rest, " "))
 	})
+	if err == nil && t.n == 0 && !c.JSON {
+		_, err = fmt.Fprintln(s.stdout, "There are no users.")
+	}
 	return errors.Join(err, t.Flush())
 }
 

@@ -166,6 +166,80 @@ func (c *Connection) Call(ctx context.Context, method, path string, in, out any)
 	return nil
 }
 
+// Elements reads an answer that is a JSON array, or an object whose last member
+// is the array "recipients", and keeps one element of it in memory at a time.
+// head is called first, with the members before the array ("{}" when the answer
+// is the array itself) in their order.
+func (c *Connection) Elements(ctx context.Context, path string, head, each func(json.RawMessage) error) error {
+	answer, err := c.Request(ctx, http.MethodGet, path, "", nil)
+	if err != nil {
+		return err
+	}
+	defer answer.Close()
+	decoder := json.NewDecoder(answer)
+	members, closing, err := untilArray(decoder)
+	if err != nil {
+		return fmt.Errorf("the gateway's answer broke off: %w", err)
+	}
+	if err := head(members); err != nil {
+		return err
+	}
+	for decoder.More() {
+		var element json.RawMessage
+		if err := decoder.Decode(&element); err != nil {
+			return fmt.Errorf("the gateway's answer broke off: %w", whole(err))
+		}
+		if err := each(element); err != nil {
+			return err
+		}
+	}
+	for range closing { // the end must be there too
+		if _, err := decoder.Token(); err != nil {
+			return fmt.Errorf("the gateway's answer broke off: %w", whole(err))
+		}
+	}
+	return nil
+}
+
+// untilArray reads up to the first element of the array and gives the members
+// before it as one object, and how many brackets are to be closed.
+func untilArray(d *json.Decoder) (before json.RawMessage, closing int, err error) {
+	begin, err := d.Token()
+	closing = 1
+	members := []byte("{")
+	for err == nil && begin == json.Delim('{') {
+		var key json.Token
+		if key, err = d.Token(); err != nil {
+			break
+		}
+		if key == "recipients" {
+			begin, err = d.Token()
+			closing = 2
+			break
+		}
+		var value json.RawMessage
+		if err = d.Decode(&value); err != nil {
+			break
+		}
+		if len(members) > 1 {
+			members = append(members, ',')
+		}
+		members = append(fmt.Appendf(members, "%q:", key), value...)
+	}
+	if err == nil && begin != json.Delim('[') {
+		err = errors.New("it is not the JSON that belongs here")
+	}
+	return append(members, '}'), closing, whole(err)
+}
+
+// whole makes an end in the middle of a JSON value an error.
+func whole(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
 // Lines calls each with every line of a newline-delimited JSON answer. A line
 // {"error": …} ends it with that error.
 func (c *Connection) Lines(ctx context.Context, method, path, contentType string, body io.Reader, each func(json.RawMessage) error) error {

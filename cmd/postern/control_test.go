@@ -206,18 +206,22 @@ func TestImportOutput(t *testing.T) {
 // TestHalfAnAnswer: what breaks off is never taken for the whole.
 func TestHalfAnAnswer(t *testing.T) {
 	serveControl(t, fakeGateway(t, map[string]string{
-		"GET /api/spool/backup": "half a tBREAK",
-		"GET /api/users/export": "Email\r\naBREAK",
-		"POST /api/spool/check": `{"checked":1,"total":2}`,
-		"GET /api/queue":        `[{"id":`,
+		"GET /api/spool/backup":       "half a tBREAK",
+		"GET /api/users/export":       "Email\r\naBREAK",
+		"POST /api/spool/check":       `{"checked":1,"total":2}`,
+		"GET /api/queue":              `[{"id":`,
+		"GET /api/queue/" + messageID: `{"id":"` + messageID + `","recipients":[{"address":"a@example.net"}`,
 	}))
 	for args, want := range map[string]string{
-		"spool backup out.tar": "out.tar was not written, because it broke off: unexpected EOF",
-		"spool backup -":       "the backup broke off and is of no use: unexpected EOF",
-		"users export":         "the export broke off, so this is not all: unexpected EOF",
-		"users export out.csv": "out.csv was not written, because it broke off: unexpected EOF",
-		"spool check":          "the check broke off before its end",
-		"queue list":           "the gateway's answer broke off: unexpected EOF",
+		"spool backup out.tar":                "out.tar was not written, because it broke off: unexpected EOF",
+		"spool backup -":                      "the backup broke off and is of no use: unexpected EOF",
+		"users export":                        "the export broke off, so this is not all: unexpected EOF",
+		"users export out.csv":                "out.csv was not written, because it broke off: unexpected EOF",
+		"spool check":                         "the check broke off before its end",
+		"queue list":                          "the gateway's answer broke off: unexpected EOF",
+		"queue list --json":                   "the gateway's answer broke off: unexpected EOF",
+		"queue show " + messageID:             "the gateway's answer broke off: unexpected EOF",
+		"queue show " + messageID + " --json": "the gateway's answer broke off: unexpected EOF",
 	} {
 		code, _, stderr := run(t, "", strings.Split(args, " ")...)
 		if code != 1 || !strings.HasSuffix(stderr, "postern: "+want+"\n") {
