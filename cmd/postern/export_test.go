@@ -45,3 +45,9 @@ func (r Renderer) Cached() (counted, held int64) {
 	}
 	return r.r.bytes, held
 }
+
+// NewProgress shows how far something has come on w.
+func NewProgress(w io.Writer) (show func(string, ...any), end func()) {
+	p := newProgress(w)
+	return p.show, p.end
+}

@@ -4,21 +4,26 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/term"
 )
 
 // progress shows how far something has come: one line that is rewritten on a
-// terminal, plain lines elsewhere.
+// terminal. Elsewhere it is a few plain lines: the first, the last, and between
+// them one after a second, two more, four more, and so on.
 type progress struct {
 	w        io.Writer
 	terminal bool
 	last     string
+	shown    bool // last is written
+	next     time.Time
+	wait     time.Duration
 }
 
 func newProgress(w io.Writer) *progress {
 	f, ok := w.(*os.File)
-	return &progress{w: w, terminal: ok && term.IsTerminal(int(f.Fd()))}
+	return &progress{w: w, terminal: ok && term.IsTerminal(int(f.Fd())), wait: time.Second}
 }
 
 func (p *progress) show(format string, a ...any) {
@@ -26,17 +31,33 @@ func (p *progress) show(format string, a ...any) {
 	if line == p.last {
 		return
 	}
-	p.last = line
-	if p.terminal {
+	p.last, p.shown = line, false
+	now := time.Now()
+	switch {
+	case p.terminal:
 		fmt.Fprintf(p.w, "\r\x1b[K%s", line)
-	} else {
-		fmt.Fprintln(p.w, line)
+	case p.next.IsZero():
+		p.next = now.Add(p.wait)
+		p.plain()
+	case !now.Before(p.next):
+		p.wait *= 2
+		p.next = now.Add(p.wait)
+		p.plain()
 	}
 }
 
-// end leaves the cursor at the start of a line.
+func (p *progress) plain() {
+	fmt.Fprintln(p.w, p.last)
+	p.shown = true
+}
+
+// end leaves the cursor at the start of a line, and the last state shown.
 func (p *progress) end() {
-	if p.terminal && p.last != "" {
+	switch {
+	case p.last == "":
+	case p.terminal:
 		fmt.Fprintln(p.w)
+	case !p.shown:
+		p.plain()
 	}
 }

@@ -1,0 +1,30 @@
+package main_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	postern "postern/cmd/postern"
+)
+
+func TestProgressIsAFewLinesWhereThereIsNoTerminal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		show, end := postern.NewProgress(&out)
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for n := range 3000 { // a minute
+			show("%d of 3000", n)
+			<-tick.C
+		}
+		show("3000 of 3000")
+		end()
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		if len(lines) < 4 || len(lines) > 10 || lines[0] != "0 of 3000" || lines[len(lines)-1] != "3000 of 3000" {
+			t.Errorf("%d lines:\n%s", len(lines), out.String())
+		}
+	})
+}
