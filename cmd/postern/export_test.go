@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"reflect"
 
 	"postern/mail"
