@@ -67,7 +67,7 @@ address = %q
 cidr = "127.0.0.0/8"
 send_as = ["*@example.com"]
 relay = true
-lists = ["promo"]
+lists = ["*"]
 [[list]]
 id = "promo"
 address = "promo@lists.example.com"
@@ -139,6 +139,10 @@ func (g *gateway) command(args ...string) *exec.Cmd {
 	argv := append(append([]string{}, g.wrap...), bin)
 	cmd := exec.Command(argv[0], append(argv[1:], args...)...)
 	cmd.Dir = g.dir
+	// Under -race a program otherwise idles for a second before it ends. No AWS
+	// settings of this machine reach the emulators.
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"), "AWS_ACCESS_KEY_ID=", "AWS_PROFILE=", "AWS_REGION=",
+		"AWS_DEFAULT_REGION=", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null", "AWS_EC2_METADATA_DISABLED=true")
 	return cmd
 }
 
@@ -316,6 +320,13 @@ func (g *gateway) outbox() [][]byte {
 
 // recorder is an SMTP sink that counts what it has accepted, by recipient.
 type recorder struct {
+	// answer, when set before use, says what is said to the n-th attempt (from 1)
+	// for a recipient; nil takes it.
+	answer func(to string, n int) error
+	away   bool // goes away: what comes now is told 421
+	tries  map[string]int
+	mails  map[string][]byte // the last one of each recipient
+
 	addr   string
 	server *smtp.Server
 	mu     sync.Mutex
@@ -331,13 +342,19 @@ func startRecorder(t *testing.T) *recorder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &recorder{addr: l.Addr().String(), to: map[string]int{}, ids: map[string]string{}, arrive: make(chan struct{}, 100000)}
+	r := &recorder{addr: l.Addr().String(), to: map[string]int{}, ids: map[string]string{}, tries: map[string]int{}, mails: map[string][]byte{}, arrive: make(chan struct{}, 100000)}
+	r.serve(l)
+	t.Cleanup(func() { _ = r.server.Close() })
+	return r
+}
+
+// serve answers at l until the server is closed.
+func (r *recorder) serve(l net.Listener) {
 	r.server = smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &recording{r: r}, nil }))
 	r.server.Domain, r.server.MaxMessageBytes = "sink.example", 64<<20
 	r.server.ErrorLog = quiet{}
-	go func() { _ = r.server.Serve(l) }()
-	t.Cleanup(func() { _ = r.server.Close() })
-	return r
+	server := r.server
+	go func() { _ = server.Serve(l) }()
 }
 
 type quiet struct{}
@@ -350,9 +367,17 @@ type recording struct {
 	to string
 }
 
-func (s *recording) Mail(string, *smtp.MailOptions) error { return nil }
-func (s *recording) Reset()                               {}
-func (s *recording) Logout() error                        { return nil }
+func (s *recording) Reset()        {}
+func (s *recording) Logout() error { return nil }
+func (s *recording) Mail(string, *smtp.MailOptions) error {
+	s.r.mu.Lock()
+	defer s.r.mu.Unlock()
+	if s.r.away {
+		return &smtp.SMTPError{Code: 421, EnhancedCode: smtp.EnhancedCode{4, 3, 2}, Message: "going down"}
+	}
+	return nil
+}
+
 func (s *recording) Rcpt(to string, _ *smtp.RcptOptions) error {
 	s.to = to
 	return nil
@@ -365,6 +390,13 @@ func (s *recording) Data(body io.Reader) error {
 	}
 	s.r.mu.Lock()
 	defer s.r.mu.Unlock()
+	s.r.tries[s.to]++
+	if s.r.answer != nil {
+		if err := s.r.answer(s.to, s.r.tries[s.to]); err != nil {
+			return err
+		}
+	}
+	s.r.mails[s.to] = b
 	id := header(b, "Message-Id")
 	if old := s.r.ids[s.to]; old != "" && old != id {
 		s.r.err = fmt.Errorf("two attempts for %s have the Message-IDs %s and %s", s.to, old, id)

@@ -92,6 +92,13 @@ func (f *Fake) Then(answers ...Answer) {
 	f.script = append(f.script, answers...)
 }
 
+// Clear drops what is left of the script.
+func (f *Fake) Clear() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.script = nil
+}
+
 // SetAccount scripts GetAccount.
 func (f *Fake) SetAccount(a Account) {
 	f.mu.Lock()
