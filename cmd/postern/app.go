@@ -56,8 +56,8 @@ func newApp(cfg *Config, log *slog.Logger) (*App, error) {
 }
 
 func (a *App) build() error {
-	if err := os.MkdirAll(a.cfg.DataDir, 0o700); err != nil {
-		return fmt.Errorf("data_dir: %w", err)
+	if err := makeDataDir(a.cfg.DataDir, os.Geteuid()); err != nil {
+		return err
 	}
 	if err := a.cfg.checkUnbuilt(a.log); err != nil {
 		return err
@@ -71,10 +71,10 @@ func (a *App) build() error {
 	}
 	keyring, err := optout.OpenKeyring(filepath.Join(a.cfg.DataDir, "keyring.json"))
 	if err != nil {
-		return err
+		return dataProblem(a.cfg.DataDir, err)
 	}
 	if err := a.openData(); err != nil {
-		return err
+		return dataProblem(a.cfg.DataDir, err)
 	}
 	fields, err := a.cfg.fields(a.index)
 	if err != nil {
@@ -225,13 +225,13 @@ func (a *App) listen() error {
 	for _, l := range []struct{ key, address string }{{"optout.listen", a.cfg.OptOut.Listen}, {"admin.listen", a.cfg.Admin.Listen}} {
 		listener, err := net.Listen("tcp", l.address)
 		if err != nil {
-			problems = errors.Join(problems, fmt.Errorf("%s: %w", l.key, err))
+			problems = errors.Join(problems, listenProblem(l.key, l.address, err))
 			continue
 		}
 		a.listeners = append(a.listeners, listener)
 	}
 	if err := a.smtp.Listen(); err != nil {
-		problems = errors.Join(problems, fmt.Errorf("smtp.listener: %w", err))
+		problems = errors.Join(problems, listenProblem("smtp.listener", "", err))
 	}
 	control, err := admin.ListenControl(a.cfg.ControlSocket())
 	if err != nil {

@@ -28,12 +28,17 @@ func (c *Config) check(found *problems) {
 	k.sync(&c.Sync)
 }
 
+// maxSocketPath is the longest path that a Unix socket can have (unix(7)), in bytes.
+const maxSocketPath = 107
+
 type checker struct{ found *problems }
 
 func (k *checker) general(c *Config) {
 	k.domain("hostname", c.Hostname)
 	if c.DataDir == "" {
 		k.found.add("data_dir", "is empty: name the folder for spool, directory and keys")
+	} else if n := len(c.ControlSocket()); n > maxSocketPath {
+		k.found.add("data_dir", "is %d bytes too long for the path of a socket in it: choose a shorter one, or a relative one", n-maxSocketPath)
 	}
 	if _, err := time.LoadLocation(c.Timezone); err != nil || c.Timezone == "" {
 		k.found.add("timezone", `%q is not a time zone such as "Asia/Seoul" or "UTC"`, c.Timezone)
@@ -266,6 +271,7 @@ func (k *checker) pages(c *Config) {
 	k.hostPort("optout.listen", c.OptOut.Listen, seen)
 	k.present("optout.base_url", c.OptOut.BaseURL)
 	k.url("optout.base_url", c.OptOut.BaseURL)
+	k.public("optout.base_url", c.OptOut.BaseURL)
 	k.address("optout.mailto", c.OptOut.Mailto, true)
 	k.hostPort("admin.listen", c.Admin.Listen, seen)
 	if (c.Admin.CertFile == "") != (c.Admin.KeyFile == "") {

@@ -324,6 +324,10 @@ admin.listen: "0.0.0.0:8081" is already that of optout
 admin: has only one of cert_file and key_file: give both
 admin.user[0].role: "root" is not one of admin, viewer
 admin.user[1].username: "a" is already that of admin.user[0]`},
+		{"unsubscribing without TLS", working + "[optout]\nbase_url = \"http://lists.example.com:8081/x\"\n",
+			`optout.base_url: "http://lists.example.com:8081/x" is not https, and mail programs unsubscribe in one click by https alone: put a server with TLS in front of optout.listen and write https:// here`},
+		{"a long data_dir", "data_dir = \"" + strings.Repeat("d", 100) + "\"\n" + working,
+			`data_dir: is 6 bytes too long for the path of a socket in it: choose a shorter one, or a relative one`},
 		{"admin beyond loopback", working + "[admin]\nlisten = \":8080\"\n",
 			`admin.listen: ":8080" is beyond loopback, where passwords would travel in clear: give cert_file and key_file, or set behind_proxy = true`},
 		{"sync", working + "[sync]\ndsn = \"x\"\ntable = \"\"\nkey = \"\"\nupdated = \"\"\ninterval = \"-1s\"\nchunk = 0\ntripwire = 2\n[sync.columns]\nName = \"name\"\n",

@@ -131,6 +131,16 @@ func (k *checker) url(path, text string) {
 	}
 }
 
+// public refuses an address of the pages that receivers would not use: they
+// unsubscribe in one click by https alone (RFC 8058 §3.1). Loopback is for trying out.
+func (k *checker) public(path, text string) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" || u.Host == "" || isLoopback(net.JoinHostPort(u.Hostname(), "0")) {
+		return
+	}
+	k.found.add(path, "%q is not https, and mail programs unsubscribe in one click by https alone: put a server with TLS in front of optout.listen and write https:// here", text)
+}
+
 func (k *checker) hash(path string, hash Secret) {
 	if hash == "" {
 		return

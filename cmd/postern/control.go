@@ -89,10 +89,10 @@ func (c Control) gatewayRuns(ctx context.Context) (bool, error) {
 	case err == nil:
 		conn.Close()
 		return true, nil
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
 		return false, nil
 	case errors.Is(err, fs.ErrPermission):
-		return false, fmt.Errorf("%s belongs to another user: run this command as the user that the gateway runs as, or as root", c.DataDir)
+		return false, fmt.Errorf("%s belongs to another user: run this command as the user that the gateway runs as", c.DataDir)
 	}
 	return false, fmt.Errorf("cannot reach the gateway of %s: %w", c.DataDir, err)
 }

@@ -52,3 +52,8 @@ func NewProgress(w io.Writer) (show func(string, ...any), end func()) {
 	p := newProgress(w)
 	return p.show, p.end
 }
+
+// The sentences about what the machine refuses.
+func MakeDataDir(dir string, uid int) error              { return makeDataDir(dir, uid) }
+func DataProblem(dir string, err error) error            { return dataProblem(dir, err) }
+func ListenProblem(key, address string, err error) error { return listenProblem(key, address, err) }

@@ -19,15 +19,15 @@ import (
 // not run: the same handler, under the files' locks. Close the closer when done.
 func openOffline(cfg *Config, log *slog.Logger) (http.Handler, io.Closer, error) {
 	o := &offline{cfg: cfg}
-	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+	if err := makeDataDir(cfg.DataDir, os.Geteuid()); err != nil {
 		return nil, nil, err
 	}
 	if err := o.open(log); err != nil {
-		return nil, nil, errors.Join(err, o.Close())
+		return nil, nil, dataProblem(cfg.DataDir, errors.Join(err, o.Close()))
 	}
 	keyring, err := optout.OpenKeyring(filepath.Join(cfg.DataDir, "keyring.json"))
 	if err != nil {
-		return nil, nil, errors.Join(err, o.Close())
+		return nil, nil, dataProblem(cfg.DataDir, errors.Join(err, o.Close()))
 	}
 	api := newAPI(o.spool, o.store, o.index, newRenderer(cfg, o.spool, keyring).preview, log)
 	api.Compact = o.compact
