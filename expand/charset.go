@@ -20,7 +20,7 @@ import (
 func decodeText(charset string, b []byte) (string, error) {
 	name := strings.ToLower(strings.Trim(charset, " \t\"'"))
 	switch name {
-	case "", "us-ascii", "ascii", "ansi_x3.4-1968", "utf-8", "utf8", "unknown-8bit", "8bit":
+	case "", "us-ascii", "ascii", "ansi_x3.4-1968", "utf-8", "utf8", "cp65001", "unknown-8bit", "8bit":
 		return guess(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))), nil
 	case "iso-2022-kr", "csiso2022kr":
 		return decodeISO2022KR(b)
@@ -32,6 +32,9 @@ func decodeText(charset string, b []byte) (string, error) {
 	out, err := enc.NewDecoder().Bytes(b)
 	if err != nil {
 		return "", fmt.Errorf("reading the charset %q: %w", name, err)
+	}
+	if bytes.ContainsRune(out, utf8.RuneError) && utf8.Valid(b) {
+		return string(b), nil // UTF-8 under a false name
 	}
 	return strings.ToValidUTF8(string(out), "\ufffd"), nil
 }

@@ -249,6 +249,7 @@ func (p *part) decode() error {
 // compileText finds the placeholders of a text part. A part that has none and can
 // travel as it stands does.
 func (c *compiler) compileText(p *part) error {
+	c.fills -= p.text.fills // of the same text without the footer
 	before := c.fills
 	compile := c.textPieces
 	if p.text.html {
@@ -258,7 +259,7 @@ func (c *compiler) compileText(p *part) error {
 	if err != nil {
 		return err
 	}
-	if c.fills > before || !sevenBit(p.head) || !sevenBit(p.body) {
+	if p.text.fills = c.fills - before; p.text.fills > 0 || !sevenBit(p.head) || !sevenBit(p.body) {
 		p.text.pieces, p.text.changed = pieces, true
 	}
 	return nil

@@ -30,11 +30,12 @@
 // # Placeholders
 //
 // Case, blanks and full-width forms make no difference in a name. A placeholder
-// stands in the Subject, in text, and in HTML's text and attributes href, alt and
-// title; not in other header fields, scripts, styles and comments. A value is
-// verbatim in text, escaped in HTML, percent-encoded in a link; blanks around it
-// are cut, and it is never searched for placeholders itself. Where it is empty the
-// fallback stands. {{Email}}, {{List}}, {{Date}} and {{Unsubscribe}} are always
+// stands in the Subject, in text, and in HTML's text and attributes href, src, alt
+// and title, the conditional comments that Outlook shows included; not in other
+// header fields, scripts, styles and other comments. A value is verbatim in text,
+// escaped in HTML, percent-encoded in a link; blanks around it are cut, and it is
+// never searched for placeholders itself. Where it is empty the fallback stands.
+// {{Email}}, {{List}}, {{Date}} and {{Unsubscribe}} are always
 // known. A name that is not known, a placeholder that is not closed and those of
 // other programs refuse the mail in a sentence that says what to write.
 //

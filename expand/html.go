@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	xhtml "golang.org/x/net/html"
+
+	"postern/mail"
 )
 
 // edit puts pieces in the place of a stretch of the source.
@@ -74,20 +76,31 @@ func (c *compiler) edits(f *finder, as form) ([]edit, error) {
 	return edits, nil
 }
 
-// htmlPieces compiles HTML. Only text, and the attributes href, alt and title, hold
-// placeholders; scripts, styles and comments (Outlook's conditional ones too) are
-// left alone. A charset that the HTML names becomes utf-8.
+// htmlPieces compiles HTML. Only text, and the attributes href, src, alt and title,
+// hold placeholders; scripts, styles and comments are left alone, but for what
+// Outlook shows of conditional ones. A charset that the HTML names becomes utf-8.
 func (c *compiler) htmlPieces(t *text, where string) ([]piece, error) {
+	edits, err := c.htmlEdits(t.src, 0, len(t.src), where)
+	return apply(t.src, edits), err
+}
+
+// htmlEdits compiles the HTML from octet from to octet to.
+func (c *compiler) htmlEdits(src string, from, to int, where string) ([]edit, error) {
 	f := &finder{where: where}
 	var edits []edit
-	err := eachToken(t.src, func(k token) error {
+	err := eachToken(src[from:to], func(k token) error {
+		k.start, k.end = k.start+from, k.end+from
 		switch {
 		case k.kind == xhtml.TextToken && !k.hidden:
-			for g := range glyphs(t.src[k.start:k.end], k.start) {
+			for g := range glyphs(src[k.start:k.end], k.start) {
 				f.feed(g)
 			}
+		case k.kind == xhtml.CommentToken:
+			e, err := c.conditional(src, k, where)
+			edits = append(edits, e...)
+			return err
 		case k.kind == xhtml.StartTagToken || k.kind == xhtml.SelfClosingTagToken:
-			e, err := c.tag(t.src, k, where)
+			e, err := c.tag(src, k, where)
 			if err != nil {
 				return err
 			}
@@ -104,7 +117,24 @@ func (c *compiler) htmlPieces(t *text, where string) ([]piece, error) {
 		return nil, err
 	}
 	found, err := c.edits(f, asHTML)
-	return apply(t.src, append(edits, found...)), err
+	return append(edits, found...), err
+}
+
+// forOutlook is a conditional comment, which Outlook for Windows shows and nobody
+// else: newsletters put their buttons there.
+var forOutlook = regexp.MustCompile(`(?is)^<!--\[if [^\]]*\]>(.*)<!\[endif\]-->$`)
+
+// conditional compiles the inside of a conditional comment. An unsubscribe link
+// there is not one that every reader sees.
+func (c *compiler) conditional(src string, k token, where string) ([]edit, error) {
+	m := forOutlook.FindStringSubmatchIndex(src[k.start:k.end])
+	if m == nil {
+		return nil, nil
+	}
+	link := c.link
+	edits, err := c.htmlEdits(src, k.start+m[2], k.start+m[3], where)
+	c.link = link
+	return edits, err
 }
 
 // token is a stretch of HTML.
@@ -181,10 +211,10 @@ func (c *compiler) tag(src string, k token, where string) ([]edit, error) {
 		switch {
 		case k.name == "meta" && (a.name == "content" || a.name == "charset"):
 			e = mendCharset(value, a)
-		case a.name == "href":
-			e, err = c.attribute(percentDecoded(slices.Collect(glyphs(value, a.start))), where+", in a link", linkForm(value))
+		case a.name == "href" || a.name == "src":
+			e, err = c.attribute(value, a.start, where+", in a link", linkForm(value))
 		case a.name == "alt" || a.name == "title":
-			e, err = c.attribute(slices.Collect(glyphs(value, a.start)), where+", in a picture's text", asHTML)
+			e, err = c.attribute(value, a.start, where+", in a picture's text", asHTML)
 		}
 		if err != nil {
 			return nil, err
@@ -205,7 +235,22 @@ func linkForm(value string) form {
 	return asURL
 }
 
-func (c *compiler) attribute(gs []glyph, where string, as form) ([]edit, error) {
+// maxAttribute is the longest attribute that is searched, in octets. Pictures that
+// stand in the HTML itself are longer, links are not.
+const maxAttribute = 16 << 10
+
+// attribute compiles one attribute's value, which starts at octet at.
+func (c *compiler) attribute(value string, at int, where string, as form) ([]edit, error) {
+	if len(value) > maxAttribute {
+		if strings.Contains(value, "{{") {
+			return nil, mail.Refuse(550, "5.6.0", "in %s: a placeholder stands in an attribute of more than %d octets; write a shorter one", where, maxAttribute)
+		}
+		return nil, nil
+	}
+	gs := slices.Collect(glyphs(value, at))
+	if as != asHTML {
+		gs = percentDecoded(gs)
+	}
 	if !slices.ContainsFunc(gs, func(g glyph) bool { r := narrow(g.r); return r == '{' || r == '|' }) {
 		return nil, nil
 	}

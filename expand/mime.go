@@ -91,10 +91,17 @@ func (p *part) describe(preset string) {
 // mediaType is type/subtype of RFC 6838 §4.2, lower case.
 var mediaType = regexp.MustCompile(`^[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}$`)
 
+// commented finds the comments that stand by themselves outside quotes; what is
+// quoted is the first group.
+var commented = regexp.MustCompile(`("(?:[^"\\]|\\.)*")|[ \t]\([^()]*\)`)
+
 // parseType reads `type; name=value; ...`, leniently: what mime refuses as a whole
 // (a parameter twice, a quote left open) still has a type and most parameters.
 func parseType(v string) (string, map[string]string) {
 	if kind, params, err := mime.ParseMediaType(v); err == nil {
+		return kind, params
+	}
+	if kind, params, err := mime.ParseMediaType(commented.ReplaceAllString(v, "$1")); err == nil {
 		return kind, params
 	}
 	kind, rest, _ := strings.Cut(v, ";")
@@ -221,7 +228,7 @@ func checkKind(p *part) error {
 	refuse := func(what, instead string) error {
 		return mail.Refuse(554, "5.6.0", "%s, and a list mail is changed for each recipient: %s", what, instead)
 	}
-	name := strings.ToLower(p.params["name"])
+	_, disposition := parseType(p.header.text("Content-Disposition"))
 	switch p.kind {
 	case "multipart/signed":
 		if strings.Contains(p.params["protocol"], "pgp") {
@@ -241,7 +248,7 @@ func checkKind(p *part) error {
 			return refuse("the mail is a meeting request", "write an ordinary mail and attach the appointment as a file (.ics)")
 		}
 	}
-	if name == "winmail.dat" {
+	if strings.EqualFold(p.params["name"], "winmail.dat") || strings.EqualFold(disposition["filename"], "winmail.dat") {
 		return refuse("the mail is in Outlook's rich text format (winmail.dat)", "choose HTML (Format Text, HTML) and send it again")
 	}
 	return nil

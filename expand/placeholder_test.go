@@ -32,7 +32,7 @@ func TestRule39WordSplitsAPlaceholder(t *testing.T) {
 		`<img alt={{Name}} src=x>`:                                                      `<img alt="민" src=x>`,
 		`<title>{{Name}}</title>`:                                                       `<title>민</title>`,
 		`<style>{{Name}}</style><script>{{Name}}{{</script><!-- {{Nmae}} {{ -->`:        `<style>{{Name}}</style><script>{{Name}}{{</script><!-- {{Nmae}} {{ -->`,
-		`<!--[if mso]><p>{{x}}</p><![endif]-->`:                                         `<!--[if mso]><p>{{x}}</p><![endif]-->`,
+		`<!--[if mso]><p>{{Name}}</p><![endif]-->`:                                      `<!--[if mso]><p>민</p><![endif]-->`,
 		`<td data-x="{{">{{Name}}</td`:                                                  `<td data-x="{{">민</td`,
 		`1 < 2 && {{Name}} <`:                                                           `1 < 2 && 민 <`,
 	} {

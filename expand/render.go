@@ -60,12 +60,12 @@ func oneFrom(h header) (mailbox, error) {
 
 // addressField gives an address field fit for 7 bits.
 func addressField(f field) ([]byte, error) {
-	if sevenBit(f.raw) {
-		return f.raw, nil
-	}
 	boxes, err := parseMailboxes(f.text())
 	if err != nil {
-		return nil, mail.Refuse(554, "5.6.0", "the %s field cannot be read: %v", f.name, err)
+		return nil, mail.Refuse(554, "5.6.0", "the %s field %q cannot be read: %v", f.name, printable([]byte(f.text()), 80), err)
+	}
+	if sevenBit(f.raw) {
+		return f.raw, nil
 	}
 	return appendMailboxes(nil, f.name, boxes)
 }

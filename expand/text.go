@@ -14,6 +14,7 @@ type text struct {
 	delsp   bool
 	changed bool // else the part stays as it is
 	pieces  []piece
+	fills   int // placeholders in it
 }
 
 // textPieces compiles plain text. A placeholder may go over one line end, where a

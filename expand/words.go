@@ -244,10 +244,15 @@ func parseMailboxes(value string) ([]mailbox, error) {
 	list, err := p.ParseList(value)
 	if err != nil {
 		m := angled.FindStringSubmatch(value)
-		if m == nil {
+		bare, failed := p.ParseList(uncomment(value)) // comments where netmail has none (RFC 5322 §3.2.2)
+		switch {
+		case failed == nil:
+			list = bare
+		case m != nil:
+			list = []*netmail.Address{{Name: strings.Trim(strings.TrimSpace(m[1]), `"`), Address: m[2]}}
+		default:
 			return nil, err
 		}
-		list = []*netmail.Address{{Name: strings.Trim(strings.TrimSpace(m[1]), `"`), Address: m[2]}}
 	}
 	boxes := make([]mailbox, 0, len(list))
 	for _, a := range list {
