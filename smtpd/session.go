@@ -46,6 +46,7 @@ type transaction struct {
 	known bool // sub has rights of its own
 	esmtp bool
 	env   mail.Envelope
+	deny  error // sub may not send as env.From, and so to nobody but Config.Public
 }
 
 func (s *Server) newSession(l *listener, peer *smtp.Conn) *session {
@@ -89,32 +90,32 @@ func (s *session) Mail(from string, opts *smtp.MailOptions) error {
 		return reply(mail.Refuse(503, "5.5.1", "a mail has been begun already; end it or send RSET"))
 	}
 	sub, known := s.submitter()
-	address, err := s.checkMail(sub, known, from, opts.Size)
+	address, err := s.checkMail(sub, from, opts.Size)
+	var deny error
+	if err == nil && known {
+		deny = maySend(sub, address)
+	}
+	if deny != nil && (sub.Authenticated || s.srv.conf.Public == nil) {
+		err = deny
+	}
 	if err != nil {
 		return s.refuse("MAIL", sub, err, "from", from)
 	}
 	s.mails++
-	s.setTransaction(&transaction{id: fmt.Sprintf("%s.%d", s.id, s.mails), sub: sub, known: known, esmtp: s.esmtp,
+	s.setTransaction(&transaction{id: fmt.Sprintf("%s.%d", s.id, s.mails), sub: sub, known: known, esmtp: s.esmtp, deny: deny,
 		env: mail.Envelope{From: address, SMTPUTF8: opts.UTF8}})
 	s.conn.setBusy(true)
 	return nil
 }
 
-func (s *session) checkMail(sub *mail.Submitter, known bool, from string, size int64) (mail.Address, error) {
+func (s *session) checkMail(sub *mail.Submitter, from string, size int64) (mail.Address, error) {
 	if s.lis.conf.Auth == "required" && !sub.Authenticated {
 		return "", mail.Refuse(530, "5.7.0", "log in first: %s", s.howToLogIn())
 	}
 	if size > s.srv.conf.MaxMessageBytes {
 		return "", mail.Refuse(552, "5.3.4", "the mail is larger than the %d octets that are taken here", s.srv.conf.MaxMessageBytes)
 	}
-	address, err := parseSender(from)
-	if err != nil {
-		return "", err
-	}
-	if known {
-		err = maySend(sub, address)
-	}
-	return address, err
+	return parseSender(from)
 }
 
 func (s *session) howToLogIn() string {
@@ -131,8 +132,8 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 		return reply(mail.Refuse(503, "5.5.1", "MAIL must come first"))
 	}
 	address, err := parseRecipient(to)
-	if err == nil && !tx.known {
-		err = s.checkPublic(address)
+	if err == nil && !s.public(address) {
+		err = s.checkRights(tx)
 	}
 	if err == nil {
 		err = s.guard(func() error { return s.srv.conf.Intake.Check(s.ctx, tx.sub, tx.env.From, address) })
@@ -151,10 +152,16 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	return nil
 }
 
-// checkPublic refuses a client without rights, and says how to get some.
-func (s *session) checkPublic(to mail.Address) error {
-	if s.srv.conf.Public != nil && s.srv.conf.Public(to) {
-		return nil
+func (s *session) public(to mail.Address) bool {
+	return s.srv.conf.Public != nil && s.srv.conf.Public(to)
+}
+
+// checkRights refuses who has none, and says how to get some. A network's
+// send_as is held only here, because the servers that bring our own mail may
+// also bring that of strangers to a public recipient.
+func (s *session) checkRights(tx *transaction) error {
+	if tx.known {
+		return tx.deny
 	}
 	ask := fmt.Sprintf("ask the administrator to add your address %s to smtp.network", s.conn.remote)
 	if s.authOpen() || s.lis.conf.Auth != "off" && s.lis.conf.TLS == "starttls" {
