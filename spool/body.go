@@ -82,10 +82,17 @@ func (s *Spool) keep(b *Body, msgs []Accepted) error {
 		}
 	}
 	b.Discard()
-	if err := s.bodies.sync(); err != nil {
-		return s.fail(err)
+	return s.judgeSync(s.bodies.sync())
+}
+
+// judgeSync tells a directory that could not be opened, because there are too many
+// open files, from one whose sync has failed.
+func (s *Spool) judgeSync(err error) error {
+	var p *fs.PathError
+	if err == nil || errors.As(err, &p) && p.Op == "open" {
+		return err
 	}
-	return nil
+	return s.fail(err)
 }
 
 func (s *Spool) writeFile(path string, data []byte) error {
@@ -106,8 +113,30 @@ func (s *Spool) path(id mail.ID, ext string) string {
 	return filepath.Join(s.dir, bodiesDir, string(id)+ext)
 }
 
-// removeFiles drops what belongs to a message that has no row any more.
+// removeFiles drops what belongs to a message that has no row any more; while a
+// backup runs, which may have its row, at the end of that.
 func (s *Spool) removeFiles(id mail.ID) {
+	s.mu.Lock()
+	if s.backups > 0 {
+		s.doomed = append(s.doomed, id)
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	s.unlink(id)
+}
+
+// removeRefused drops the files of a submission that was not taken, but never
+// those of a message that was taken before under the same id.
+func (s *Spool) removeRefused(msgs []Accepted) {
+	for _, m := range msgs {
+		if _, err := s.Message(m.Message.ID); errors.Is(err, ErrNotFound) {
+			s.unlink(m.Message.ID)
+		}
+	}
+}
+
+func (s *Spool) unlink(id mail.ID) {
 	for _, ext := range []string{".eml", ".copy"} {
 		if err := os.Remove(s.path(id, ext)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			s.log.Warn("a body file could not be removed", "message", id, "error", err)
@@ -191,6 +220,18 @@ func (d *dirSyncer) sync() error {
 	return mine.err
 }
 
+// syncNames makes the names of a spool's files durable, and its own.
+func syncNames(dir string) error {
+	if err := syncDir(dir); err != nil {
+		return err
+	}
+	err := syncDir(filepath.Dir(filepath.Clean(dir)))
+	if errors.Is(err, fs.ErrPermission) { // then it was not made just now
+		return nil
+	}
+	return err
+}
+
 func syncDir(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -231,9 +272,7 @@ func (s *Spool) Accept(ctx context.Context, b *Body, msgs []Accepted) error {
 		err = s.update(ctx, func(t *txn) error { return t.accept(msgs) })
 	}
 	if err != nil && s.Broken() == nil { // when broken the rows may be on disk
-		for _, m := range msgs {
-			s.removeFiles(m.Message.ID)
-		}
+		s.removeRefused(msgs)
 	}
 	if err != nil {
 		return fmt.Errorf("spool a submission: %w", err)

@@ -31,6 +31,11 @@ func (s *Spool) Check(ctx context.Context, progress func(done, total int)) ([]st
 	err := s.view(func(t *txn) error {
 		return errors.Join(c.messages(ctx, s, t), c.indexes(ctx, t))
 	})
+	for _, id := range c.bodiless { // unless retention was faster
+		if _, gone := s.Message(id); gone == nil {
+			c.problem("message %s: its body file is missing", id)
+		}
+	}
 	if err != nil {
 		return c.problems, fmt.Errorf("check the spool: %w", err)
 	}
@@ -42,6 +47,7 @@ const maxProblems = 1000
 
 type checker struct {
 	problems      []string
+	bodiless      []mail.ID
 	progress      func(done, total int)
 	seen, dues    int
 	claims, addrs int
@@ -87,7 +93,7 @@ func (c *checker) messages(ctx context.Context, s *Spool, t *txn) error {
 			return nil
 		}
 		if _, err := os.Stat(s.path(id, ".eml")); err != nil {
-			c.problem("message %s: its body file is missing", id)
+			c.bodiless = append(c.bodiless, id)
 		}
 		counts := c.copies(t, id)
 		if stored := decodeCounts(t.counts.Get(k)); stored != counts {
@@ -167,8 +173,13 @@ func (c *checker) indexes(ctx context.Context, t *txn) error {
 }
 
 // Backup writes a tar of the spool as it is now: spool.db and the bodies of the
-// messages in it. Sending goes on meanwhile.
-func (s *Spool) Backup(_ context.Context, w io.Writer) error {
+// messages in it. Sending goes on meanwhile, and what retention drops stays on disk
+// until the backup has ended.
+func (s *Spool) Backup(ctx context.Context, w io.Writer) error {
+	s.mu.Lock()
+	s.backups++
+	s.mu.Unlock()
+	defer s.endBackup()
 	out := tar.NewWriter(w)
 	err := s.view(func(t *txn) error {
 		h := &tar.Header{Name: dbName, Mode: 0o600, Size: t.tx.Size(), ModTime: time.Now()}
@@ -180,7 +191,7 @@ func (s *Spool) Backup(_ context.Context, w io.Writer) error {
 		}
 		return t.messages.ForEach(func(k, _ []byte) error {
 			id := mail.IDFromBytes([16]byte(k))
-			return errors.Join(s.backupFile(out, id, ".eml"), s.backupFile(out, id, ".copy"))
+			return errors.Join(ctx.Err(), s.backupFile(out, id, ".eml"), s.backupFile(out, id, ".copy"))
 		})
 	})
 	if err != nil {
@@ -189,10 +200,22 @@ func (s *Spool) Backup(_ context.Context, w io.Writer) error {
 	return out.Close()
 }
 
+func (s *Spool) endBackup() {
+	s.mu.Lock()
+	var doomed []mail.ID
+	if s.backups--; s.backups == 0 {
+		doomed, s.doomed = s.doomed, nil
+	}
+	s.mu.Unlock()
+	for _, id := range doomed {
+		s.unlink(id)
+	}
+}
+
 func (s *Spool) backupFile(out *tar.Writer, id mail.ID, ext string) error {
 	f, err := os.Open(s.path(id, ext))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // no compiled form, or retention was faster
+	if ext == ".copy" && errors.Is(err, fs.ErrNotExist) {
+		return nil // ordinary mail has none
 	}
 	if err != nil {
 		return err
@@ -218,14 +241,18 @@ func (s *Spool) Expire(ctx context.Context, before time.Time) (int, error) {
 		return 0, fmt.Errorf("drop old fingerprints: %w", err)
 	}
 	for {
-		id, ok, err := s.oldest(before)
-		if err != nil || !ok {
+		key, err := s.oldest(before)
+		if err != nil || key == nil {
 			return n, err
 		}
-		if err := s.drop(ctx, id); err != nil {
+		id := mail.IDFromBytes([16]byte(key[8:]))
+		dropped, err := s.drop(ctx, id, key)
+		if err != nil {
 			return n, fmt.Errorf("drop message %s: %w", id, err)
 		}
-		n++
+		if dropped {
+			n++
+		}
 	}
 }
 
@@ -244,22 +271,30 @@ func (t *txn) forgetRepeats(before time.Time) error {
 	return err
 }
 
-func (s *Spool) oldest(before time.Time) (id mail.ID, ok bool, err error) {
+// oldest is the key in `finished` of the message that ended first, if that was
+// before a time; else nil.
+func (s *Spool) oldest(before time.Time) (key []byte, err error) {
 	err = s.view(func(t *txn) error {
 		k, _ := t.finished.Cursor().First()
 		if len(k) == 24 && int64(binary.BigEndian.Uint64(k)) < before.UnixMilli() {
-			id, ok = mail.IDFromBytes([16]byte(k[8:])), true
+			key = append(key, k...)
 		}
 		return nil
 	})
-	return id, ok, err
+	return key, err
 }
 
-// drop removes copies a chunk at a time and the message with the last of them.
-func (s *Spool) drop(ctx context.Context, id mail.ID) error {
+// drop removes copies a chunk at a time and the message with the last of them. A
+// message that is no longer finished as key says, because somebody has queued
+// copies of it again, keeps what it has.
+func (s *Spool) drop(ctx context.Context, id mail.ID, key []byte) (dropped bool, err error) {
 	for done := false; !done; {
 		err := s.update(ctx, func(t *txn) error {
+			done, dropped = true, false
 			e, err := t.entry(id)
+			if errors.Is(err, ErrNotFound) || err == nil && (!finished(e) || !bytes.Equal(finishedKey(e.msg), key)) {
+				return t.finished.Delete(key)
+			}
 			if err != nil {
 				return err
 			}
@@ -272,17 +307,20 @@ func (s *Spool) drop(ctx context.Context, id mail.ID) error {
 					return err
 				}
 			}
-			if done = len(page) < chunk; done {
-				return t.removeMessage(id, e)
+			if done = len(page) < chunk; !done {
+				return nil
 			}
-			return nil
+			dropped = true
+			return t.removeMessage(id, e)
 		})
 		if err != nil {
-			return err
+			return false, err
 		}
 	}
-	s.removeFiles(id)
-	return nil
+	if dropped {
+		s.removeFiles(id)
+	}
+	return dropped, nil
 }
 
 func (t *txn) forget(e *change, c *mail.Copy) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"postern/mail"
@@ -45,9 +46,10 @@ func (s *Spool) Claim(ctx context.Context, lane string, n int, now time.Time) ([
 // copy's current one is passed over.
 func (s *Spool) Turn(ctx context.Context, ended []Settled, lane string, n int, now time.Time) ([]Claim, error) {
 	var ids []mail.ID
+	var first int // of them are transactional
 	if n > 0 {
 		s.mu.Lock()
-		ids = s.schedule.take(lane, n, now)
+		ids, first = s.schedule.take(lane, n, now)
 		s.mu.Unlock()
 	}
 	if len(ids) == 0 && len(ended) == 0 {
@@ -60,18 +62,36 @@ func (s *Spool) Turn(ctx context.Context, ended []Settled, lane string, n int, n
 				return fmt.Errorf("settle %s: %w", ended[i].Claim.Copy.Tag(), err)
 			}
 		}
-		claims = claims[:0]
-		for left := len(ids); left > 0; left-- {
-			share := (n - len(claims) + left - 1) / left
-			got, err := t.claim(ids[len(ids)-left], share, now)
-			if err != nil {
-				return fmt.Errorf("claim copies: %w", err)
-			}
-			claims = append(claims, got...)
+		var err error
+		if claims, err = t.share(claims[:0], ids[:first], n, now); err == nil {
+			claims, err = t.share(claims, ids[first:], n, now)
+		}
+		if err != nil {
+			return fmt.Errorf("claim copies: %w", err)
 		}
 		return nil
 	})
-	return claims, err
+	if err != nil {
+		return nil, err
+	}
+	return claims, nil
+}
+
+// share claims of each message a fair part of what is missing of n.
+func (t *txn) share(claims []Claim, ids []mail.ID, n int, now time.Time) ([]Claim, error) {
+	for i, id := range ids {
+		left := len(ids) - i
+		part := (n - len(claims) + left - 1) / left
+		if part <= 0 {
+			break
+		}
+		got, err := t.claim(id, part, now)
+		if err != nil {
+			return nil, err
+		}
+		claims = append(claims, got...)
+	}
+	return claims, nil
 }
 
 func (t *txn) claim(id mail.ID, n int, now time.Time) ([]Claim, error) {
@@ -149,15 +169,26 @@ func (t *txn) settle(claim Claim, r Result) error {
 		c.Attempts++
 	}
 	if r.Error != "" || r.State == mail.Sent {
-		c.LastError = r.Error
+		c.LastError = clip(r.Error)
 	}
 	if r.UpstreamID != "" {
-		c.UpstreamID = r.UpstreamID
-		if err := t.upstream.Put([]byte(r.UpstreamID), key); err != nil {
+		c.UpstreamID = clip(r.UpstreamID)
+		if err := t.upstream.Put([]byte(c.UpstreamID), key); err != nil {
 			return err
 		}
 	}
 	return t.move(c, mail.InFlight, r.State, r.Due, r.At)
+}
+
+// maxWords bounds, in octets, what a row keeps of what upstream said: a row is
+// small, and a key of the index has a limit.
+const maxWords = 1000
+
+func clip(s string) string {
+	if len(s) <= maxWords {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxWords], "") + "…"
 }
 
 // NextDue is when the lane's earliest copy is due (possibly past), zero for never.

@@ -154,12 +154,30 @@ func (s *Spool) apply(t *txn) {
 			signal(s.expand) // work for it, or an end to its work
 		}
 		if e.gone || finished(e) {
-			delete(s.live, id)
+			s.setLive(id, nil)
 			s.schedule.remove(id)
 			continue
 		}
-		s.live[id] = &entry{e.msg, e.counts}
+		s.setLive(id, &entry{e.msg, e.counts})
 		s.place(e.msg, e.next)
+	}
+}
+
+// setLive replaces what is known of an unfinished message; nil: it is finished or
+// gone. The caller holds mu (or is alone).
+func (s *Spool) setLive(id mail.ID, e *entry) {
+	if old := s.live[id]; old != nil {
+		s.open -= old.counts.Open()
+	}
+	delete(s.live, id)
+	delete(s.wanting, id)
+	if e == nil {
+		return
+	}
+	s.live[id] = e
+	s.open += e.counts.Open()
+	if wantsExpander(e.msg) {
+		s.wanting[id] = struct{}{}
 	}
 }
 
@@ -301,7 +319,7 @@ func (t *txn) flush() error {
 		if !e.changed || e.gone {
 			continue
 		}
-		if e.msg.State == mail.Sending && e.msg.Expanded && e.counts.Open() == 0 {
+		if st := e.msg.State; (st == mail.Sending || st == mail.Paused) && e.msg.Expanded && e.counts.Open() == 0 {
 			t.finish(id)
 		}
 		if finished(e) && e.msg.DoneAt.IsZero() {

@@ -20,10 +20,8 @@ func (s *Spool) Expanding() ([]mail.Message, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var ms []mail.Message
-	for _, e := range s.live {
-		if wantsExpander(e.msg) {
-			ms = append(ms, *e.msg)
-		}
+	for id := range s.wanting {
+		ms = append(ms, *s.live[id].msg)
 	}
 	sortMessages(ms)
 	return ms, nil
@@ -110,11 +108,19 @@ func (t *txn) hasCopy(m *mail.Message, addr string) bool {
 }
 
 // Expanded says that the last page is stored: the message goes on to next
-// (Sending, Held, Done or Failed). A paused one stays paused unless it is held.
+// (Sending, Held, Done or Failed; the last two only without open copies). A paused
+// one stays paused unless it is held.
 func (s *Spool) Expanded(ctx context.Context, id mail.ID, next mail.MessageState, reason string) error {
-	return s.change(ctx, id, func(m *mail.Message) error {
+	return s.update(ctx, func(t *txn) error {
+		m, e, err := t.edit(id)
+		if err != nil {
+			return err
+		}
 		if m.Expanded || m.State != mail.Expanding && m.State != mail.Paused {
 			return fmt.Errorf("message %s is %s and not expanding", id, m.State)
+		}
+		if n := e.counts.Open(); n > 0 && (next == mail.Done || next == mail.Failed) {
+			return fmt.Errorf("message %s cannot become %s: %d of its copies are not settled", id, next, n)
 		}
 		m.Expanded, m.Checkpoint = true, nil
 		if m.State == mail.Paused && next == mail.Sending {
@@ -126,13 +132,15 @@ func (s *Spool) Expanded(ctx context.Context, id mail.ID, next mail.MessageState
 }
 
 // Explain sets the words that say why a message waits for its expander; ""
-// removes them.
+// removes them. A paused message keeps the words of its pause.
 func (s *Spool) Explain(ctx context.Context, id mail.ID, reason string) error {
 	return s.change(ctx, id, func(m *mail.Message) error {
 		if !wantsExpander(m) {
 			return fmt.Errorf("message %s is %s and waits for no expander", id, m.State)
 		}
-		m.Reason = reason
+		if m.State != mail.Paused {
+			m.Reason = reason
+		}
 		return nil
 	})
 }

@@ -264,13 +264,22 @@ func (m *model) compare(t *rapid.T) {
 			t.Fatalf("%v: the spool says %s (%v), the model %s", k, got.State, err, c.State)
 		}
 	}
+	open := 0
+	for _, c := range m.copies {
+		if !c.State.Settled() {
+			open++
+		}
+	}
+	if n := m.s.OpenCopies(); n != open {
+		t.Fatalf("%d copies are open, the model says %d", n, open)
+	}
 	for _, id := range m.ids {
 		sum, err := m.s.Message(id)
 		if err != nil {
 			t.Fatal(err)
 		}
 		want := m.states[id]
-		if want == mail.Sending && sum.Counts.Open() == 0 {
+		if (want == mail.Sending || want == mail.Paused && sum.Expanded) && sum.Counts.Open() == 0 {
 			want = mail.Done
 			m.states[id] = want
 		}

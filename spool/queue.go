@@ -138,11 +138,7 @@ func (s *Spool) ByUpstream(id string) (mail.Copy, error) {
 func (s *Spool) OpenCopies() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	n := 0
-	for _, e := range s.live {
-		n += e.counts.Open()
-	}
-	return n
+	return s.open
 }
 
 // Pause stops a message: nothing of it is claimed until Resume. Attempts that
@@ -181,11 +177,15 @@ func (s *Spool) Resume(ctx context.Context, id mail.ID) error {
 }
 
 // Cancel ends a message: its copies that are not settled become cancelled. Those
-// that are being sent at this moment end as they end.
+// that are being sent at this moment end as they end. Once begun it goes on to its
+// end, whatever becomes of ctx; what a full disk cut short, another Cancel ends.
 func (s *Spool) Cancel(ctx context.Context, id mail.ID, reason string) error {
-	err := s.change(ctx, id, func(m *mail.Message) error {
-		switch m.State {
-		case mail.Done, mail.Cancelled, mail.Failed:
+	err := s.update(ctx, func(t *txn) error {
+		m, e, err := t.edit(id)
+		if err != nil {
+			return err
+		}
+		if finished(e) || m.State == mail.Done || m.State == mail.Failed {
 			return refuse("message %s is %s; there is nothing left to cancel", id, m.State)
 		}
 		m.State, m.Reason, m.Expanded, m.Releasing = mail.Cancelled, reason, true, false
@@ -194,7 +194,7 @@ func (s *Spool) Cancel(ctx context.Context, id mail.ID, reason string) error {
 	if err != nil {
 		return err
 	}
-	return s.cancelCopies(ctx, id)
+	return s.cancelCopies(context.WithoutCancel(ctx), id)
 }
 
 // cancelCopies settles what waits of a cancelled message.
@@ -231,54 +231,59 @@ func (s *Spool) finishCancelled() error {
 // whose result stays unknown; or only the copy for the address to, which may
 // also be cancelled, suppressed or skipped. It returns how many.
 func (s *Spool) Retry(ctx context.Context, id mail.ID, to mail.Address) (int, error) {
-	var only uint32
 	if to != "" {
-		c, err := s.CopyTo(id, to)
-		if err != nil {
+		if err := s.update(ctx, func(t *txn) error { return t.retryOne(id, to) }); err != nil {
 			return 0, err
 		}
-		if c.State == mail.Sent {
-			return 0, refuse("the copy for %s was sent already; a second one would be a double", to)
-		}
-		if !c.State.Settled() && c.State != mail.Unknown {
-			return 0, refuse("the copy for %s is %s and needs no retry", to, c.State)
-		}
-		only = c.Seq
+		return 1, nil
 	}
-	n, err := s.sweep(ctx, id, func(t *txn, c *mail.Copy) (bool, error) {
-		missed := c.State == mail.CopyFailed || c.State == mail.Unknown && c.Due.IsZero()
-		if only != 0 {
-			missed = c.Seq == only && c.State != mail.Sent && c.State != mail.InFlight
-		}
-		if !missed {
+	return s.sweep(ctx, id, func(t *txn, c *mail.Copy) (bool, error) {
+		if c.State != mail.CopyFailed && (c.State != mail.Unknown || !c.Due.IsZero()) {
 			return false, nil
 		}
-		now := time.Now()
-		c.Attempts = 0 // the schedule begins anew
-		return true, t.move(c, c.State, mail.Queued, now, now)
+		return true, t.requeue(c)
 	})
-	if err != nil || n == 0 {
-		return n, err
-	}
-	return n, s.reopen(ctx, id)
 }
 
-// reopen makes a finished message active again after a retry.
-func (s *Spool) reopen(ctx context.Context, id mail.ID) error {
-	return s.update(ctx, func(t *txn) error {
-		m, e, err := t.edit(id)
-		if err != nil {
+func (t *txn) retryOne(id mail.ID, to mail.Address) error {
+	v := t.address.Get(addressKey(to.Key(), id))
+	if v == nil {
+		return ErrNotFound
+	}
+	k := copyKey(id, binary.BigEndian.Uint32(v))
+	c, err := t.shown(k, t.copies.Get(k))
+	switch {
+	case err != nil:
+		return err
+	case c.State == mail.Sent:
+		return refuse("the copy for %s was sent already; a second one would be a double", to)
+	case !c.State.Settled() && c.State != mail.Unknown:
+		return refuse("the copy for %s is %s and needs no retry", to, c.State)
+	}
+	return t.requeue(&c)
+}
+
+// requeue queues a copy as if it had never been tried, and makes its message
+// active again when that was finished: both in one commit, because nobody looks
+// for open copies of a finished message.
+func (t *txn) requeue(c *mail.Copy) error {
+	now := time.Now()
+	c.Attempts = 0
+	if err := t.move(c, c.State, mail.Queued, now, now); err != nil {
+		return err
+	}
+	m, e, err := t.edit(c.Message)
+	if err != nil {
+		return err
+	}
+	if m.State == mail.Done || m.State == mail.Cancelled || m.State == mail.Failed {
+		if err := t.finished.Delete(finishedKey(m)); err != nil {
 			return err
 		}
-		if m.State == mail.Done || m.State == mail.Cancelled || m.State == mail.Failed {
-			if err := t.finished.Delete(finishedKey(m)); err != nil {
-				return err
-			}
-			m.State, m.Reason, m.DoneAt = mail.Sending, "", time.Time{}
-			e.was = false
-		}
-		return nil
-	})
+		m.State, m.Reason, m.DoneAt = mail.Sending, "", time.Time{}
+		e.was = false
+	}
+	return nil
 }
 
 // sweep calls fn for every copy of a message, a chunk of copies a transaction,

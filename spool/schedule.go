@@ -77,14 +77,15 @@ func (s *schedule) remove(id mail.ID) {
 }
 
 // take gives up to n messages of a lane that have copies due, in order of their
-// turn, and puts each at the end of the line.
-func (s *schedule) take(lane string, n int, now time.Time) []mail.ID {
+// turn, and puts each at the end of the line. The first of them are transactional.
+func (s *schedule) take(lane string, n int, now time.Time) (ids []mail.ID, first int) {
 	l := s.lane(lane)
-	ids := l.transactional.take(nil, n, now)
-	if len(ids) < n {
-		ids = l.bulk.take(ids, n-len(ids), now)
+	ids = l.transactional.take(nil, n, now)
+	first = len(ids)
+	if first < n {
+		ids = l.bulk.take(ids, n-first, now)
 	}
-	return ids
+	return ids, first
 }
 
 func (t *turn) take(ids []mail.ID, n int, now time.Time) []mail.ID {

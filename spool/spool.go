@@ -83,6 +83,10 @@ type Spool struct {
 
 	mu       sync.RWMutex // guards what follows
 	live     map[mail.ID]*entry
+	open     int                  // copies of live messages that are not settled
+	wanting  map[mail.ID]struct{} // live messages that want their expander
+	backups  int                  // under way
+	doomed   []mail.ID            // whose files are removed when no backup may want them
 	schedule *schedule
 	wakers   map[string]chan struct{}
 	expand   chan struct{} // signals that a message wants its expander
@@ -119,10 +123,10 @@ func Open(dir string, o Options) (*Spool, error) {
 		dir: dir, log: o.Log, laneOf: o.LaneOf, redue: o.UncertainDue, db: db,
 		bodies:   newDirSyncer(filepath.Join(dir, bodiesDir)),
 		requests: make(chan *request, 256), stop: make(chan struct{}), done: make(chan struct{}),
-		live: map[mail.ID]*entry{}, schedule: newSchedule(), wakers: map[string]chan struct{}{},
+		live: map[mail.ID]*entry{}, wanting: map[mail.ID]struct{}{}, schedule: newSchedule(), wakers: map[string]chan struct{}{},
 		expand: make(chan struct{}, 1),
 	}
-	if err := s.recover(); err != nil {
+	if err := errors.Join(s.recover(), syncNames(dir)); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	go s.commitLoop()
@@ -132,20 +136,44 @@ func Open(dir string, o Options) (*Spool, error) {
 	return s, nil
 }
 
+// mapped is the address space for the file, in octets: 8 GB (1 GB where addresses
+// have 32 bits). A file that outgrows its map is mapped anew, for which all
+// commits wait until every reader has ended, a backup over a slow line among them.
+// It costs no memory.
+const mapped = 1 << (30 + 3*(^uint(0)>>63))
+
+// openDB opens and locks the file that bears the name at that time: whoever waited
+// for the lock while a compaction put another file in its place tries again.
 func openDB(path string) (*bolt.DB, error) {
-	db, err := bolt.Open(path, 0o600, &bolt.Options{
-		Timeout:         time.Second,
-		FreelistType:    bolt.FreelistMapType,
-		NoFreelistSync:  true, // found again by a scan at open; saves its rewriting in every commit
-		InitialMmapSize: 64 << 20,
-	})
-	switch {
-	case errors.Is(err, berrors.ErrTimeout):
-		return nil, fmt.Errorf("%w (%s)", ErrLocked, path)
-	case err != nil:
-		return nil, fmt.Errorf("open the spool %s: %w", path, err)
+	for {
+		var file *os.File
+		db, err := bolt.Open(path, 0o600, &bolt.Options{
+			Timeout:         time.Second,
+			FreelistType:    bolt.FreelistMapType,
+			NoFreelistSync:  true, // found again by a scan at open; saves its rewriting in every commit
+			InitialMmapSize: mapped,
+			OpenFile: func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
+				file, err = os.OpenFile(name, flag, mode)
+				return file, err
+			},
+		})
+		switch {
+		case errors.Is(err, berrors.ErrTimeout):
+			return nil, fmt.Errorf("%w (%s)", ErrLocked, path)
+		case err != nil:
+			return nil, fmt.Errorf("open the spool %s: %w", path, err)
+		}
+		ours, err := file.Stat()
+		if err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+		if named, err := os.Stat(path); err == nil && os.SameFile(ours, named) {
+			return db, nil
+		}
+		if err := db.Close(); err != nil {
+			return nil, err
+		}
 	}
-	return db, nil
 }
 
 // recover brings the file to this version, checks it after an unclean end,
@@ -250,7 +278,7 @@ func (s *Spool) loadActive() error {
 			if err != nil {
 				return err
 			}
-			s.live[id] = &entry{e.msg, e.counts}
+			s.setLive(id, &entry{e.msg, e.counts})
 			s.place(e.msg, t.nextDue(id))
 			return nil
 		})
