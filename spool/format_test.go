@@ -1,0 +1,70 @@
+package spool_test
+
+import (
+	"compress/gzip"
+	"io"
+	"os"
+	"testing"
+	"time"
+
+	"postern/mail"
+	"postern/spool"
+)
+
+// TestASpoolOfFormat1IsOpened opens testdata/format1.tar.gz, a backup that the
+// first version wrote while it ran: a message that is being sent, with a copy in
+// each state that it can have, one that is held, one that is done. It is never
+// written anew: what is on people's disks does not change either.
+func TestASpoolOfFormat1IsOpened(t *testing.T) {
+	f, err := os.Open("testdata/format1.tar.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, untar(t, z))
+	defer closeChecked(t, s)
+	list, err := s.Messages("", 10)
+	if err != nil || len(list) != 3 {
+		t.Fatalf("%d messages, %v", len(list), err)
+	}
+	done, held, sending := list[0], list[1], list[2]
+	if done.State != mail.Done || done.Counts[mail.Sent] != 1 || done.DoneAt.IsZero() || done.From != "erp@example.com" {
+		t.Errorf("done: %+v", done)
+	}
+	if held.State != mail.Held || held.Reason != "1 of 2 has no value" || held.Counts[mail.Skipped] != 1 || !held.Expanded {
+		t.Errorf("held: %+v", held)
+	}
+	want := mail.Counts{mail.Queued: 1, mail.Deferred: 1, mail.Unknown: 2, mail.Sent: 1, mail.CopyFailed: 1, mail.Suppressed: 1, mail.Unsubscribed: 1}
+	if sending.State != mail.Sending || sending.Counts != want || sending.Subject != "{{Name}}님, 가을 세일" ||
+		sending.List == nil || sending.List.ID != "promo" || len(sending.Fields) != 1 {
+		t.Errorf("sending: %+v", sending)
+	}
+	c, err := s.ByUpstream("upstream-1")
+	if err != nil || c.State != mail.Sent || c.Values[0] != "이름0" || c.UserKey != "User0000@example.com" || c.Attempts != 1 {
+		t.Errorf("by upstream id: %+v, %v", c, err)
+	}
+	if b, err := s.Compiled(sending.ID); err != nil || string(b) != "pieces" {
+		t.Errorf("compiled: %q, %v", b, err)
+	}
+	body, err := s.OpenBody(done.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	if b, _ := io.ReadAll(body); string(b) != "Subject: order\r\n\r\nyour order\r\n" {
+		t.Errorf("body: %q", b)
+	}
+	claims, err := s.Claim(t.Context(), "", 10, time.Now().Add(time.Hour))
+	if err != nil || len(claims) != 4 {
+		t.Errorf("%d of its copies can be sent, want 4, %v", len(claims), err)
+	}
+	for _, c := range claims {
+		if err := s.Settle(t.Context(), c, spool.Result{State: mail.Sent, At: time.Now()}); err != nil {
+			t.Error(err)
+		}
+	}
+}
