@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime"
 	"net/textproto"
 	"slices"
 	"strings"
@@ -41,11 +42,16 @@ type intake struct {
 	lists    map[string]*ListConfig // by address key
 	ours     map[string]bool        // domains that have lists and nobody's mailbox
 	location *time.Location
+	large    chan struct{} // one place, for the large mail that is being compiled
 }
+
+// largeMail is the size in octets from which one mail at a time is compiled: that
+// takes up to fifteen times its size, most of it where Korean text is written anew.
+const largeMail = 4 << 20
 
 func newIntake(cfg *Config, s *spool.Spool, index *directory.Index, fields *expand.Fields, keys *sign.Keys, keyring *optout.Keyring, log *slog.Logger) *intake {
 	in := &intake{cfg: cfg, spool: s, index: index, fields: fields, keys: keys, keyring: keyring, log: log,
-		lists: map[string]*ListConfig{}, ours: map[string]bool{}, location: cfg.location()}
+		lists: map[string]*ListConfig{}, ours: map[string]bool{}, location: cfg.location(), large: make(chan struct{}, 1)}
 	for i := range cfg.Lists {
 		l := &cfg.Lists[i]
 		in.lists[l.Address.Key()] = l
@@ -123,17 +129,49 @@ func (in *intake) Accept(ctx context.Context, sub *mail.Submitter, env mail.Enve
 			return mail.NewID(now), err
 		}
 	}
-	msgs, err := in.messages(sub, env, body, now)
+	if body.Size() >= largeMail {
+		select {
+		case in.large <- struct{}{}:
+			defer func() { <-in.large }()
+		case <-ctx.Done():
+			return "", mail.Later(421, "4.3.2", "this gateway is shutting down; the mail was not taken, send it again later")
+		}
+	}
+	raw, err := readBody(body)
+	if err != nil {
+		return "", full(err)
+	}
+	msgs, err := in.messages(sub, env, raw, now)
 	if err != nil {
 		return "", err
 	}
-	err = in.spool.Accept(ctx, body, msgs)
+	return in.keep(ctx, sub, body, raw, msgs)
+}
+
+// keep stores the messages but those that were stored when the client sent the
+// same before: it did not hear our 250, or sends to more recipients now.
+func (in *intake) keep(ctx context.Context, sub *mail.Submitter, body *spool.Body, raw []byte, msgs []spool.Accepted) (mail.ID, error) {
+	err := in.spool.Accept(ctx, body, msgs)
 	var again *spool.Repeated
-	switch {
-	case errors.As(err, &again):
+	if errors.As(err, &again) {
 		in.log.Info("repeated submission", "message", again.ID, "session", sub.Session)
-		return again.ID, nil
-	case err != nil:
+		if msgs, err = in.without(again.ID, msgs); err != nil {
+			return "", full(err)
+		}
+		if len(msgs) == 0 {
+			return again.ID, nil
+		}
+		rest, err := in.spool.NewBody()
+		if err != nil {
+			return "", full(err)
+		}
+		defer rest.Discard()
+		if _, err := (writeErrors{rest}).Write(raw); err != nil {
+			return "", full(err)
+		}
+		return in.keep(ctx, sub, rest, raw, msgs)
+	}
+	if err != nil {
 		return "", full(err)
 	}
 	for i := range msgs {
@@ -142,6 +180,29 @@ func (in *intake) Accept(ctx context.Context, sub *mail.Submitter, env mail.Enve
 			"session", sub.Session, "bytes", m.Size, "copies", len(msgs[i].Copies))
 	}
 	return msgs[0].Message.ID, nil
+}
+
+// without drops the message that is in the spool already under the id old, which
+// takes its place among the siblings of the others.
+func (in *intake) without(old mail.ID, msgs []spool.Accepted) ([]spool.Accepted, error) {
+	known, err := in.spool.Message(old)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(msgs, func(a spool.Accepted) bool { return a.Message.ListID() == known.Message.ListID() })
+	if i < 0 {
+		return nil, fmt.Errorf("message %s is no repetition of one of this submission", old)
+	}
+	dropped := msgs[i].Message.ID
+	msgs = slices.Delete(msgs, i, i+1)
+	for j := range msgs {
+		siblings := slices.Clone(msgs[j].Message.Siblings)
+		if k := slices.Index(siblings, dropped); k >= 0 {
+			siblings[k] = old
+		}
+		msgs[j].Message.Siblings = siblings
+	}
+	return msgs, nil
 }
 
 // writeErrors marks the errors of writing, so that a client's broken connection
@@ -182,11 +243,7 @@ func full(err error) error {
 
 // messages makes the messages of a submission, in the order in which their lists
 // were named; the ordinary recipients' comes last.
-func (in *intake) messages(sub *mail.Submitter, env mail.Envelope, body *spool.Body, now time.Time) ([]spool.Accepted, error) {
-	raw, err := readBody(body)
-	if err != nil {
-		return nil, full(err)
-	}
+func (in *intake) messages(sub *mail.Submitter, env mail.Envelope, raw []byte, now time.Time) ([]spool.Accepted, error) {
 	lists, ordinary := in.split(env.Recipients)
 	submission := mail.NewID(now)
 	mark := fingerprint(env.From, raw)
@@ -210,9 +267,23 @@ func (in *intake) messages(sub *mail.Submitter, env mail.Envelope, body *spool.B
 			return nil, err
 		}
 		a.Message.Submission = submission
+		if mark != "" && len(lists) > 0 { // a legacy system may mean to send the same twice, a marketer not
+			a.Repeat, a.RepeatSince = mark+" "+people(ordinary), now.Add(-repeatWindow)
+		}
 		msgs = append(msgs, a)
 	}
 	return msgs, nil
+}
+
+// people names a set of recipients.
+func people(to []mail.Address) string {
+	keys := make([]string, len(to))
+	for i, a := range to {
+		keys[i] = a.Key()
+	}
+	slices.Sort(keys)
+	sum := sha256.Sum256([]byte(strings.Join(keys, "\n")))
+	return "@" + hex.EncodeToString(sum[:]) // no list's id begins so
 }
 
 func (in *intake) split(rcpts []mail.Address) (lists []*ListConfig, ordinary []mail.Address) {
@@ -375,7 +446,10 @@ func (in *intake) leaveByMail(ctx context.Context, sub *mail.Submitter, body *sp
 	if err != nil {
 		return full(err)
 	}
-	token := strings.TrimSpace(headerValue(raw, "Subject"))
+	token := headerValue(raw, "Subject")
+	if decoded, err := new(mime.WordDecoder).DecodeHeader(token); err == nil {
+		token = decoded
+	}
 	claim, err := in.keyring.Open(strings.Join(strings.Fields(token), ""))
 	if err != nil {
 		return mail.Refuse(550, "5.6.0", "this address only takes the unsubscribe mail that a List-Unsubscribe header asks for, with its code as the subject; the code is missing or damaged")

@@ -1,0 +1,75 @@
+package main_test
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+
+	"github.com/emersion/go-smtp"
+)
+
+// A client that lost our 250 sends again, now to more recipients than were taken
+// the first time: those get the mail, and the others do not get it twice.
+func TestARepetitionToMoreRecipientsLosesNobody(t *testing.T) {
+	g := newGateway(t, list("news", `filter = 'Gender == "Male"'`)+list("all", "")+maildirLane)
+	g.csv("a@example.net,Kim,Female,true", "b@example.net,Lee,Male,true")
+	g.serve()
+	text := mailOf("1", "all@lists.example.com", "Hi", "x")
+	for _, to := range [][]string{
+		{"news@lists.example.com", "z@example.org"},
+		{"news@lists.example.com", "all@lists.example.com", "z@example.org"},
+		{"all@lists.example.com", "news@lists.example.com", "z@example.org"},
+		{"promo@lists.example.com", "z@example.org", "y@example.org"},
+	} {
+		if err := g.submitTo(text, to...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.settled("done")
+	got := map[string]int{}
+	for _, m := range g.messages() {
+		for _, c := range g.show(m.ID).Recipients {
+			got[c.Address+" "+m.List]++
+		}
+	}
+	for _, want := range []string{"b@example.net news", "a@example.net all", "a@example.net promo", "b@example.net promo", "y@example.org "} {
+		if got[want] != 1 {
+			t.Errorf("%d copies for %q, want 1", got[want], want)
+		}
+	}
+	if got["b@example.net all"] != 0 {
+		t.Errorf("who had the copy of news got that of all too: %v", got)
+	}
+	if got["z@example.org "] != 2 { // of the last, which goes to another set of people, and of the first
+		t.Errorf("%d copies for z@example.org, want 2", got["z@example.org "])
+	}
+	g.stop()
+}
+
+// A mail program may write a long Subject as encoded-words, and a list's network
+// may bring the mail of a stranger.
+func TestAnUnsubscribeMailAsMailProgramsWriteIt(t *testing.T) {
+	g := newGateway(t, maildirLane)
+	g.csv("a@example.net,Kim,Female,true")
+	g.serve()
+	g.mustSubmit("promo@lists.example.com", hello)
+	g.settled("done")
+	link := g.reached("a@example.net")["a@example.net"].link(t)
+	token := link[strings.LastIndex(link, "/")+1:]
+	word := func(s string) string {
+		return "=?utf-8?B?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?="
+	}
+	c, err := smtp.Dial(g.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	text := "Subject: " + word(token[:30]) + "\r\n " + word(token[30:]) + "\r\n\r\n\r\n"
+	if err := c.SendMail("kim@elsewhere.example", []string{"unsubscribe@lists.example.com"}, strings.NewReader(text)); err != nil {
+		t.Fatal(err)
+	}
+	if out := g.run("users", "show", "a@example.net", "--json"); !strings.Contains(out, `"promo"`) {
+		t.Errorf("the user still receives: %s", out)
+	}
+	g.stop()
+}
