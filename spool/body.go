@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"postern/mail"
@@ -226,7 +227,7 @@ func syncNames(dir string) error {
 		return err
 	}
 	err := syncDir(filepath.Dir(filepath.Clean(dir)))
-	if errors.Is(err, fs.ErrPermission) { // then it was not made just now
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EINVAL) { // not ours, or on what cannot sync
 		return nil
 	}
 	return err

@@ -350,10 +350,10 @@ func Compact(dir string) (before, after int64, err error) {
 		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	tmp := path + ".compact"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := removeHalf(dir); err != nil {
 		return 0, 0, err
 	}
+	tmp := path + halfName
 	dst, err := openDB(tmp)
 	if err != nil {
 		return 0, 0, err
@@ -368,6 +368,19 @@ func Compact(dir string) (before, after int64, err error) {
 		return 0, 0, err
 	}
 	return before, after, syncDir(dir)
+}
+
+// halfName follows dbName while a compaction writes.
+const halfName = ".compact"
+
+// removeHalf removes what a compaction has left that was cut short. The caller
+// holds the spool's lock.
+func removeHalf(dir string) error {
+	err := os.Remove(filepath.Join(dir, dbName+halfName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func size(path string) int64 {

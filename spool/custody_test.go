@@ -311,6 +311,18 @@ func TestCompactKeepsEverything(t *testing.T) {
 	}
 }
 
+func TestWhatACompactionLeftIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	half := filepath.Join(dir, "spool.db.compact")
+	if err := os.WriteFile(half, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	closeChecked(t, open(t, dir))
+	if _, err := os.Stat(half); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("still there: %v", err)
+	}
+}
+
 // during calls do when the first octets are written.
 type during struct {
 	bytes.Buffer

@@ -126,7 +126,7 @@ func Open(dir string, o Options) (*Spool, error) {
 		live: map[mail.ID]*entry{}, wanting: map[mail.ID]struct{}{}, schedule: newSchedule(), wakers: map[string]chan struct{}{},
 		expand: make(chan struct{}, 1),
 	}
-	if err := errors.Join(s.recover(), syncNames(dir)); err != nil {
+	if err := errors.Join(s.recover(), removeHalf(dir), syncNames(dir)); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	go s.commitLoop()
