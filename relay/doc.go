@@ -17,7 +17,8 @@
 // reached, it is too fast, its quota or its account is gone) slows or pauses the
 // lane, spends nothing, and a single copy probes until the lane works again.
 // What would befall every copy of a message pauses the message. What nobody
-// knows is uncertain and follows the [Unknowns] policy.
+// knows is uncertain and follows the [Unknowns] policy, within the bounds of the
+// schedule; a lane that brings nothing but unknown results pauses.
 //
 // The relay never sends before the attempt is on disk, never has more attempts
 // under way than the lane's concurrency, and never counts a failure as sent.

@@ -74,3 +74,35 @@ func TestAnUnknownResultAloneDoesNotPauseALane(t *testing.T) {
 		t.Errorf("allows %d of 4", n)
 	}
 }
+
+// TestUnknownResultsInARowPauseALane: an upstream that answers nothing clear would
+// else leave a whole campaign uncertain.
+func TestUnknownResultsInARowPauseALane(t *testing.T) {
+	g := relay.NewGate(0)
+	end := func(class mail.Class, reached bool, n int) (changed int) {
+		for range n {
+			g.Begin(1, at)
+			if g.End(class, reached, "500 from upstream", 0, at) {
+				changed++
+			}
+		}
+		return changed
+	}
+	if end(mail.Uncertain, false, 19)+end(mail.Temporary, true, 1)+end(mail.Uncertain, false, 19) != 0 {
+		t.Fatal("paused, though one in twenty was answered")
+	}
+	if end(mail.Uncertain, false, 3) != 1 {
+		t.Fatal("not paused after 20 in a row")
+	}
+	if n, next := g.Allow(10, at); n != 0 || !next.Equal(at.Add(time.Second)) {
+		t.Fatalf("allows %d, the next at %v", n, next)
+	}
+	now := at.Add(time.Second)
+	if n, _ := g.Allow(10, now); n != 1 {
+		t.Fatalf("%d probes", n)
+	}
+	g.Begin(1, now)
+	if !g.End(mail.Temporary, true, "", 0, now) {
+		t.Fatal("an answer does not open the lane")
+	}
+}

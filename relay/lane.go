@@ -36,6 +36,10 @@ const (
 	quotaPause   = 15 * time.Minute // a rolling day frees quota all the time
 )
 
+// unknownInARow is how many Uncertain results, none else between them, pause a
+// lane: each leaves a copy that may have to be sent twice.
+const unknownInARow = 20
+
 // gate is a lane's state: whether it may send, and how fast. Its methods take
 // the time, so that it can be tested without any passing.
 type gate struct {
@@ -51,6 +55,7 @@ type gate struct {
 	reason   string
 	pause    time.Duration // the last one, for doubling
 	inFlight int
+	unknown  int // Uncertain results since upstream was last reached
 }
 
 func newGate(limit float64) *gate { return &gate{limit: limit, rate: limit} }
@@ -103,9 +108,9 @@ func (g *gate) begin(n int, now time.Time) {
 }
 
 // end takes an attempt's class: nil-like Temporary and Permanent mean that the
-// lane works when upstream was reached; an Uncertain result tells nothing, and
-// only keeps the next probe of a paused lane away for a while. It says whether the
-// lane has just stopped or started.
+// lane works when upstream was reached; an Uncertain one tells nothing, but so
+// many in a row pause the lane, and one of a probe keeps the next one away for a
+// while. It says whether the lane has just stopped or started.
 func (g *gate) end(class mail.Class, reached bool, reason string, after time.Duration, now time.Time) (changed bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -121,9 +126,12 @@ func (g *gate) end(class mail.Class, reached bool, reason string, after time.Dur
 	case mail.Unreachable:
 		return g.stop(reason, max(after, min(2*g.pause, longestPause), firstPause), now)
 	case mail.Uncertain:
-		if g.paused {
-			return g.stop(g.reason, max(min(2*g.pause, longestPause), firstPause), now)
+		if g.unknown++; g.paused || g.unknown >= unknownInARow {
+			return g.stop("upstream gives no clear answer any more: "+reason, max(min(2*g.pause, longestPause), firstPause), now)
 		}
+	}
+	if reached {
+		g.unknown = 0
 	}
 	if reached && g.paused {
 		g.paused, g.reason, g.pause, g.until = false, "", 0, time.Time{}

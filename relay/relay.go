@@ -225,13 +225,13 @@ func (l *lane) deliver(ctx context.Context, c spool.Claim) spool.Result {
 	now := time.Now()
 	v := decide(attempt{Claim: c, Receipt: receipt, Err: err, Now: now, Jitter: rand.Float64(),
 		Idempotent: l.Sender.Idempotent()}, l.r.schedule(c.Message), l.r.cfg.Unknowns)
-	_, after := explainIf(err)
+	words, after := explainIf(err)
 	class := mail.ClassOf(err)
 	reached, concern := err == nil || class == mail.Permanent || class == mail.Temporary, v.Lane
 	if class == mail.Uncertain {
 		concern = class
 	}
-	if l.gate.end(concern, reached, v.Result.Error, after, now) {
+	if l.gate.end(concern, reached, words, after, now) {
 		l.report()
 	}
 	l.nudgeDispatch()
