@@ -10,6 +10,7 @@
 // page (at most 1 MB) of every unfinished segment. A page may be empty although
 // more follow. The checkpoint holds for every segment where it stands, so a scan
 // may go on after a restart; the number of segments is that of its beginning.
+// A segment that fails stays where it stands, and the others move on.
 //
 // SubscriptionStatus is read closed (directory.ReadStatus). Where an item lacks
 // it and has the name in another case, that is read instead; of several the

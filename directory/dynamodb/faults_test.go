@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"postern/directory"
 	"postern/directory/dynamodb"
@@ -208,5 +211,53 @@ func TestLeavingDuringAnImportStays(t *testing.T) {
 	got, err := direct.Get(t.Context(), u.Email)
 	if err != nil || got.Subscribed || got.Value("Name") != "new" || got.Receives("promo") {
 		t.Fatalf("got %+v, %v; want the new name, and still not subscribed", got, err)
+	}
+}
+
+// A table with little capacity never answers for all segments at once: what did
+// come is kept, or a scan would ask for the same pages for ever.
+func TestSegmentsThatAreThrottledDoNotHoldTheOthers(t *testing.T) {
+	impatient(t)
+	tab := newTable(t)
+	const users, segments = 40, 4
+	for i := range users {
+		tab.put(t, map[string]types.AttributeValue{"Email": s(fmt.Sprintf("u%02d@example.com", i)), "SubscriptionStatus": yes(true)})
+	}
+	var turn atomic.Int32 // the one segment that is answered
+	p := newProxy(t, tab.endpoint, func(_ int, r request) *answer {
+		if strings.Contains(string(r.body), fmt.Sprintf(`"Segment":%d,`, turn.Load())) {
+			return nil
+		}
+		return awsError(400, "ProvisionedThroughputExceededException", "slow down")
+	})
+	store := open(t, dynamodb.Config{Endpoint: p.URL, Segments: segments})
+	seen := map[mail.Address]int{}
+	var at directory.Checkpoint
+	for i := range segments {
+		turn.Store(int32(i))
+		page, err := store.Scan(t.Context(), at)
+		if err != nil {
+			t.Fatalf("segment %d: %v", i, err)
+		}
+		for _, u := range page.Users {
+			seen[u.Email]++
+		}
+		at = page.Next
+		if (at == nil) != (i == segments-1) {
+			t.Fatalf("after %d segments the checkpoint is %s", i+1, at)
+		}
+		if at != nil { // the others have nothing to give: that is said
+			if again, err := store.Scan(t.Context(), at); mail.ClassOf(err) != mail.Throttled {
+				t.Fatalf("with every open segment throttled: %d users, %v", len(again.Users), err)
+			}
+		}
+	}
+	for key, n := range seen {
+		if n != 1 {
+			t.Errorf("%s was met %d times", key, n)
+		}
+	}
+	if len(seen) != users {
+		t.Errorf("%d of %d users", len(seen), users)
 	}
 }

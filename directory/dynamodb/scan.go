@@ -4,11 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-	"golang.org/x/sync/errgroup"
 
 	"postern/directory"
 	"postern/mail"
@@ -39,25 +40,32 @@ func (s *Store) readCheckpoint(from directory.Checkpoint) (checkpoint, error) {
 	return c, nil
 }
 
-// Scan fetches one page of each unfinished segment at the same time.
+// Scan fetches one page of each unfinished segment at the same time. What some
+// segments gave is kept when others fail, which stay where they stand: a table
+// with little capacity may never answer for all of them at once. Only when all
+// fail is there an error, the first one.
 func (s *Store) Scan(ctx context.Context, from directory.Checkpoint) (directory.Page, error) {
 	at, err := s.readCheckpoint(from)
 	if err != nil {
 		return directory.Page{}, err
 	}
 	pages := make([][]directory.User, len(at.Segments))
-	g, gctx := errgroup.WithContext(ctx)
+	errs := make([]error, len(at.Segments))
+	var wg sync.WaitGroup
+	asked := 0
 	for i := range at.Segments {
-		if at.Segments[i].Done {
-			continue
+		if !at.Segments[i].Done {
+			asked++
+			wg.Go(func() { pages[i], errs[i] = s.scanSegment(ctx, &at, i) })
 		}
-		g.Go(func() (err error) {
-			pages[i], err = s.scanSegment(gctx, &at, i)
-			return err
-		})
 	}
-	if err := g.Wait(); err != nil {
-		return directory.Page{}, err
+	wg.Wait()
+	failed := slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(failed) > 0 && (len(failed) == asked || ctx.Err() != nil) {
+		return directory.Page{}, failed[0]
+	}
+	if len(failed) > 0 {
+		s.log.Warn("some segments of a scan failed and are asked again", "table", *s.table, "failed", len(failed), "of", asked, "error", failed[0])
 	}
 	return at.page(pages)
 }
