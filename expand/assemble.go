@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"mime"
+	"slices"
 	"strings"
 
 	"postern/mail"
@@ -50,6 +51,7 @@ func (a *assembler) writeBase64(p *part, root bool) error {
 		return err
 	}
 	const row = 57 // octets for 76 characters
+	a.body = slices.Grow(a.body, (len(octets)/row+1)*78)
 	for len(octets) > 0 {
 		n := min(row, len(octets))
 		a.body = append(base64.StdEncoding.AppendEncode(a.body, octets[:n]), "\r\n"...)

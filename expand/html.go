@@ -87,6 +87,7 @@ func (c *compiler) htmlPieces(t *text, where string) ([]piece, error) {
 // htmlEdits compiles the HTML from octet from to octet to.
 func (c *compiler) htmlEdits(src string, from, to int, where string) ([]edit, error) {
 	f := &finder{where: where}
+	f.seen.Grow((to - from) / 2)
 	var edits []edit
 	err := eachToken(src[from:to], func(k token) error {
 		k.start, k.end = k.start+from, k.end+from

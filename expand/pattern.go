@@ -2,6 +2,7 @@ package expand
 
 import (
 	"html"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -143,7 +144,7 @@ func (q *qp) soft() {
 // encode writes pieces as quoted-printable behind dst. Every slot stands at the
 // start of a line, so that its value is encoded without a look at what is around.
 func encode(dst []byte, pieces []piece, slots []slot) ([]byte, []slot) {
-	q := qp{out: dst}
+	q := qp{out: slices.Grow(dst, encodedSize(pieces))}
 	open := false // a slot's line, which its value may leave unended, is the last
 	for _, p := range pieces {
 		if p.slot == nil {
@@ -160,6 +161,20 @@ func encode(dst []byte, pieces []piece, slots []slot) ([]byte, []slot) {
 		q.endLine()
 	}
 	return q.out, slots
+}
+
+// encodedSize is about what the pieces take, so that a large text is not copied
+// again and again while it grows.
+func encodedSize(pieces []piece) int {
+	n := 0
+	for _, p := range pieces {
+		for i := 0; i < len(p.text); i++ {
+			if n++; p.text[i] >= utf8.RuneSelf || p.text[i] == '=' {
+				n += 2
+			}
+		}
+	}
+	return n + n/24 // soft breaks
 }
 
 // appendSlot writes a value for a slot made by encode.

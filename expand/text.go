@@ -23,6 +23,7 @@ func (c *compiler) textPieces(t *text, where string) ([]piece, error) {
 	f := &finder{where: where}
 	var edits []edit
 	s := t.src
+	f.seen.Grow(len(s))
 	for i := 0; i < len(s); {
 		if n := percentPlaceholder(s[i:]); n > 0 {
 			e, err := c.percent(s[i:i+n], i, where)
