@@ -78,14 +78,14 @@ func (c queueListCmd) Run(s *session) error {
 	if c.JSON {
 		return streamJSON(s, conn, "/api/queue")
 	}
-	t := &rows{Writer: table(s.stdout), head: "ID\tACCEPTED\tLIST\tFROM\tSTATE\tCOPIES\tSUBJECT\n"}
+	t := &rows{Writer: table(s.stdout), head: "ID\tACCEPTED\tLIST\tFROM\tSTATE\tCOPIES\tSUBJECT\tWHY\n"}
 	err = conn.Elements(s.ctx, "/api/queue", nothing, func(element json.RawMessage) error {
 		var m queuedMessage
 		if err := json.Unmarshal(element, &m); err != nil {
 			return fmt.Errorf("the gateway's answer cannot be read: %w", err)
 		}
-		return t.add("%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.ID, m.AcceptedAt.In(cfg.Location()).Format(time.DateTime), dash(m.List),
-			dash(string(m.From)), m.State, counts(m.Copies), clean(m.Subject))
+		return t.add("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.ID, m.AcceptedAt.In(cfg.Location()).Format(time.DateTime), dash(m.List),
+			dash(string(m.From)), m.State, counts(m.Copies), clean(m.Subject), dash(m.Reason))
 	})
 	if err == nil && t.n == 0 {
 		_, err = fmt.Fprintln(s.stdout, "The queue is empty.")

@@ -181,11 +181,11 @@ func TestWhoLeavesIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if err := c.SendMail("marketer@example.com", []string{"unsubscribe@lists.example.com"}, strings.NewReader("Subject: "+token+"\r\n\r\n\r\n")); err != nil {
+	if err := c.SendMail("stranger@example.org", []string{"unsubscribe@lists.example.com"}, strings.NewReader("Subject: "+token+"\r\n\r\n\r\n")); err != nil {
 		t.Fatal(err)
 	}
 	var reply *smtp.SMTPError
-	if err := c.SendMail("marketer@example.com", []string{"unsubscribe@lists.example.com"}, strings.NewReader("Subject: "+token[:len(token)-2]+"AA\r\n\r\n\r\n")); !errors.As(err, &reply) || reply.Code != 550 {
+	if err := c.SendMail("stranger@example.org", []string{"unsubscribe@lists.example.com"}, strings.NewReader("Subject: "+token[:len(token)-2]+"AA\r\n\r\n\r\n")); !errors.As(err, &reply) || reply.Code != 550 {
 		t.Errorf("a damaged code: %v", err)
 	}
 	g.empty()

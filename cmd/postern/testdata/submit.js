@@ -1,0 +1,13 @@
+// Submits one mail of nodemailer's own making to the list.
+const fs = require("fs");
+const nodemailer = require(process.env.NODEMAILER);
+
+const { PORT, MECHANISM, PASSWORD, SUBJECT } = process.env;
+const options = { host: "localhost", port: Number(PORT), secure: false, ignoreTLS: !MECHANISM };
+if (MECHANISM) {
+  Object.assign(options, { requireTLS: true, authMethod: MECHANISM, auth: { user: "marketer@example.com", pass: PASSWORD }, tls: { ca: fs.readFileSync("cert.pem") } });
+}
+nodemailer.createTransport(options).sendMail({
+  from: "Marketer <marketer@example.com>", to: "promo@lists.example.com", subject: SUBJECT,
+  text: "Dear {{Name}},\n.\n안녕하세요\n", html: "<p>Dear <b>{{Name}}</b></p>",
+}).catch((e) => { console.error(e); process.exit(1); });
