@@ -450,3 +450,17 @@ func TestANewerFormatIsRefused(t *testing.T) {
 		t.Errorf("opened: %v, %v", s, err)
 	}
 }
+
+func TestASkippedCopyIsNotRetriedWithItsHole(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer closeChecked(t, s)
+	m := accept(t, s, mail.Message{State: mail.Expanding}, "x")
+	page := []mail.Copy{{To: "a@example.com", State: mail.Skipped, LastError: "no value for {{Name}}"}}
+	if err := s.AddCopies(t.Context(), m.ID, page, nil); err != nil {
+		t.Fatal(err)
+	}
+	var refused *spool.Refused
+	if _, err := s.Retry(t.Context(), m.ID, "a@example.com"); !errors.As(err, &refused) || !strings.Contains(err.Error(), "{{Name}}") {
+		t.Fatalf("a skipped copy: %v", err)
+	}
+}

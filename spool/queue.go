@@ -229,7 +229,7 @@ func (s *Spool) finishCancelled() error {
 
 // Retry queues again those who missed the message: its failed copies and those
 // whose result stays unknown; or only the copy for the address to, which may
-// also be cancelled, suppressed or skipped. It returns how many.
+// also be cancelled, suppressed or unsubscribed. It returns how many.
 func (s *Spool) Retry(ctx context.Context, id mail.ID, to mail.Address) (int, error) {
 	if to != "" {
 		if err := s.update(ctx, func(t *txn) error { return t.retryOne(id, to) }); err != nil {
@@ -259,6 +259,8 @@ func (t *txn) retryOne(id mail.ID, to mail.Address) error {
 		return refuse("the copy for %s was sent already; a second one would be a double", to)
 	case !c.State.Settled() && c.State != mail.Unknown:
 		return refuse("the copy for %s is %s and needs no retry", to, c.State)
+	case c.State == mail.Skipped: // its values are still missing: it would go out with a hole
+		return refuse("the copy for %s was skipped (%s); a retry would send it as it is: mend the user in the directory and submit the mail again to them", to, c.LastError)
 	}
 	return t.requeue(&c)
 }
