@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"strconv"
@@ -23,7 +24,9 @@ func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	out, in := io.Pipe()
 	w := &pipeWriter{header: http.Header{}, in: in, begun: make(chan struct{})}
+	gone := context.AfterFunc(r.Context(), func() { in.CloseWithError(r.Context().Err()) })
 	go func() {
+		defer gone()
 		defer r.Body.Close()
 		defer func() {
 			if p := recover(); p != nil && p != http.ErrAbortHandler {

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 )
@@ -68,8 +71,19 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintf(stderr, "postern: %s; see `%s`\n", plainUsage(err), helpFor(err))
 		return exitUsage
 	}
+	switch chosen.Command() {
+	case "serve", "passwd": // these take signals themselves
+	default: // Ctrl-C ends the command, which tidies up; a second one kills it
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		context.AfterFunc(ctx, stop)
+	}
 	s := &session{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, config: line.Config}
 	if err := chosen.Run(s); err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("interrupted: %w", err)
+		}
 		fmt.Fprintf(stderr, "postern: %v\n", err)
 		var wrong usageError
 		if errors.As(err, &wrong) {
