@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/base64"
+	"errors"
 	"strings"
 	"testing"
 
@@ -70,6 +71,21 @@ func TestAnUnsubscribeMailAsMailProgramsWriteIt(t *testing.T) {
 	}
 	if out := g.run("users", "show", "a@example.net", "--json"); !strings.Contains(out, `"promo"`) {
 		t.Errorf("the user still receives: %s", out)
+	}
+	g.stop()
+}
+
+// Korean text triples in quoted-printable: what fits on its way in may not fit on
+// its way out.
+func TestACopyThatGrowsBeyondTheLimitIsRefusedAtOnce(t *testing.T) {
+	g := newGateway(t, "[smtp]\nmax_message_bytes = 200000\n"+maildirLane)
+	g.csv("a@example.net,Kim,Female,true")
+	g.serve()
+	text := mailOf("1", "promo@lists.example.com", "Hi {{Name}}", strings.Repeat("겨울 코트가 왔습니다.\n", 5000))
+	err := g.submitTo(text, "promo@lists.example.com")
+	var reply *smtp.SMTPError
+	if !errors.As(err, &reply) || reply.Code != 552 || !strings.Contains(reply.Message, "encoded for transfer") {
+		t.Errorf("got %v, want 552 with the reason", err)
 	}
 	g.stop()
 }
