@@ -106,3 +106,13 @@ func TestUnknownResultsInARowPauseALane(t *testing.T) {
 		t.Fatal("an answer does not open the lane")
 	}
 }
+
+func TestAThrottleEarlyInASecondKnowsTheSecondBefore(t *testing.T) {
+	g := relay.NewGate(0)
+	g.Begin(400, at)
+	g.Begin(10, at.Add(time.Second))
+	g.End(mail.Throttled, false, "", 0, at.Add(time.Second))
+	if g.Rate() != 200 {
+		t.Fatalf("after 400 copies a second the rate is %v, want 200", g.Rate())
+	}
+}

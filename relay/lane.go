@@ -48,6 +48,7 @@ type gate struct {
 	rate     float64 // what is allowed now; 0: no limit
 	next     time.Time
 	sent     int // within the second that began at `second`
+	before   int // within the second before that
 	second   time.Time
 	eased    time.Time // when rate was last changed
 	paused   bool
@@ -101,8 +102,11 @@ func (g *gate) begin(n int, now time.Time) {
 	if g.rate > 0 {
 		g.next = g.next.Add(time.Duration(float64(n) * float64(time.Second) / g.rate))
 	}
-	if now.Sub(g.second) >= time.Second {
-		g.second, g.sent = now, 0
+	if d := now.Sub(g.second); d >= time.Second {
+		g.second, g.before, g.sent = now, g.sent, 0
+		if d >= 2*time.Second {
+			g.before = 0
+		}
 	}
 	g.sent += n
 }
@@ -150,11 +154,11 @@ func (g *gate) stop(reason string, d time.Duration, now time.Time) (changed bool
 }
 
 // slow lowers the rate by a third, at most four times a second; without a rate
-// it begins at half of what the last second saw.
+// it begins at half of what this second saw or the one before.
 func (g *gate) slow(after time.Duration, now time.Time) {
 	if now.Sub(g.eased) >= 250*time.Millisecond {
 		if g.rate <= 0 {
-			g.rate = max(1, float64(g.sent)/2)
+			g.rate = max(1, float64(max(g.sent, g.before))/2)
 		} else {
 			g.rate = max(0.1, g.rate*2/3)
 		}
