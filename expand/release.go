@@ -31,7 +31,7 @@ func (r *run) finish(ctx context.Context) error {
 	if err := r.Queue.Expanded(ctx, r.m.ID, next, reason); err != nil {
 		return fmt.Errorf("ending the expansion: %w", err)
 	}
-	r.Log.Info("expanded", "message", r.m.ID, "list", r.m.List.ID, "state", next, "copies", t.all, "skipped", t.skipped, "reason", reason)
+	r.Log.Info("expanded", "message", r.m.ID, "list", r.m.List.ID, "state", next, "reason", reason)
 	return nil
 }
 

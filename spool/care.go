@@ -358,6 +358,7 @@ func Compact(dir string) (before, after int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
+	dst.AllocSize = 1 << 16 // the default would leave up to 16 MB of room
 	if err := bolt.Compact(dst, src, 16<<20); err != nil {
 		return 0, 0, errors.Join(fmt.Errorf("compact the spool: %w", err), dst.Close(), os.Remove(tmp))
 	}

@@ -191,7 +191,7 @@ func (k *checker) people(c *Config) {
 	if d := &c.Directory.DynamoDB; c.Directory.Driver == "dynamodb" {
 		k.present("directory.dynamodb.table", d.Table)
 	}
-	within(k, "directory.dynamodb.segments", c.Directory.DynamoDB.Segments, 1, 256)
+	within(k, "directory.dynamodb.segments", c.Directory.DynamoDB.Segments, 1, 64)
 	k.url("directory.dynamodb.endpoint", c.Directory.DynamoDB.Endpoint)
 	t := &c.Templates
 	k.oneOf("templates.driver", t.Driver, "files", "ses")

@@ -222,7 +222,7 @@ max_interval = "1s"
 bounce_rate = 5
 complaint_rate = nan
 `, `directory.driver: "ldap" is not one of embedded, dynamodb
-directory.dynamodb.segments: 0 is not from 1 to 256
+directory.dynamodb.segments: 0 is not from 1 to 64
 directory.dynamodb.endpoint: "localhost:8000" is not an address such as "https://mail.example.com"
 templates.driver: "x" is not one of files, ses
 templates.images: "x" is not one of inline, link

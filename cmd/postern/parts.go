@@ -149,7 +149,7 @@ func (c *Config) lanes(log *slog.Logger) ([]relay.LaneConfig, error) {
 	for i, l := range c.Lanes {
 		s, err := c.sender(l, log)
 		if err != nil {
-			return nil, fmt.Errorf("lane[%d]: %w", i, err)
+			return nil, fmt.Errorf("lane[%d].%s: %w", i, l.Driver, err)
 		}
 		lanes = append(lanes, relay.LaneConfig{Name: l.Name, Driver: l.Driver, Sender: s, Concurrency: l.Concurrency, Rate: l.Rate})
 	}
