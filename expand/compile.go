@@ -51,8 +51,6 @@ type compiled struct {
 	Link     string       `json:"link"`   // up to the token
 	Mailto   string       `json:"mailto"` // "mailto:x@y?subject=", up to the token
 	Host     string       `json:"host"`
-	Whole    int64        `json:"whole,omitempty"` // of ordinary mail: octets of the mail, and where its body starts
-	Start    int64        `json:"start,omitempty"`
 }
 
 // Fields are the fields whose values a copy holds, in the order of

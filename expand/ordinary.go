@@ -1,12 +1,17 @@
 package expand
 
 import (
-	"errors"
-	"fmt"
 	"strings"
 
 	"postern/mail"
 )
+
+// Relayed is ordinary mail as it goes on.
+type Relayed struct {
+	mail.Content              // the body is that of the mail, octet for octet
+	Subject      string       // decoded
+	From         mail.Address // the mailbox in the From field
+}
 
 // Ordinary gives a mail to ordinary recipients its changed header. Its fields stay
 // as they are and in their order, Received ones too, but for:
@@ -18,57 +23,37 @@ import (
 //   - From: in.RewriteFrom where that is set and another address, with the former
 //     one in Reply-To unless there is one.
 //
-// The body stays octet for octet, and is not part of what MarshalBinary writes:
-// [LoadOrdinary] asks for the mail again. Of in it reads ID, Raw, Hostname, Date
-// and RewriteFrom. A From that is not exactly one readable mailbox is refused
-// (554 5.6.0), since nobody could say whose it is, unless it is rewritten.
-func Ordinary(in Input) (*Compiled, error) {
+// The result depends on in alone, so it is not stored but made again when it is
+// needed. Of in it reads ID, Raw, Hostname, Date and RewriteFrom; the body is a
+// part of Raw, which must not change. A From that is not exactly one readable
+// mailbox is refused (554 5.6.0), since nobody could say whose it is, unless it is
+// rewritten.
+func Ordinary(in Input) (Relayed, error) {
 	h, n, _ := readHeader(in.Raw) // a line that is no field starts the body: the empty line was forgotten
 	kept := relayable(h)
 	from, err := oneFrom(kept)
 	if err != nil && in.RewriteFrom == "" {
-		return nil, err
+		return Relayed{}, err
 	}
 	if to := in.RewriteFrom; to != "" && from.addr.Key() != to.Key() {
 		if kept, err = rewriteFrom(kept, to, from); err != nil {
-			return nil, err
+			return Relayed{}, err
 		}
 		from.addr = to
 	}
-	c := &Compiled{body: in.Raw[n:len(in.Raw):len(in.Raw)]}
-	c.Shown = strings.TrimSpace(clean(decodeWords(kept.text("Subject"))))
-	c.From = from.addr
-	c.Whole, c.Start = int64(len(in.Raw)), int64(n)
+	r := Relayed{From: from.addr, Subject: strings.TrimSpace(clean(decodeWords(kept.text("Subject"))))}
 	for _, f := range kept {
-		c.Head = append(c.Head, f.raw...)
+		r.Header = append(r.Header, f.raw...)
 	}
 	if _, ok := kept.find("Date"); !ok {
-		c.Head = append(c.Head, "Date: "+in.Date.Format(dateLayout)+"\r\n"...)
+		r.Header = append(r.Header, "Date: "+in.Date.Format(dateLayout)+"\r\n"...)
 	}
 	if _, ok := kept.find("Message-ID"); !ok {
-		c.Head = append(c.Head, "Message-ID: <"+string(in.ID)+"@"+in.Hostname+">\r\n"...)
+		r.Header = append(r.Header, "Message-ID: <"+string(in.ID)+"@"+in.Hostname+">\r\n"...)
 	}
-	return c, nil
+	r.Body = [][]byte{in.Raw[n:len(in.Raw):len(in.Raw)]}
+	return r, nil
 }
-
-// LoadOrdinary reads what MarshalBinary wrote of a mail made by [Ordinary]; raw is
-// that mail. Neither may change afterwards.
-func LoadOrdinary(compiled, raw []byte) (*Compiled, error) {
-	c, err := load(compiled)
-	switch {
-	case err != nil:
-		return nil, err
-	case !c.ordinary():
-		return nil, errors.New("the compiled mail is a list's, not an ordinary one")
-	case c.Whole != int64(len(raw)) || c.Start < 0 || c.Start > c.Whole:
-		return nil, fmt.Errorf("the compiled mail is of another body: that had %d octets, this has %d", c.Whole, len(raw))
-	}
-	c.body = raw[c.Start:len(raw):len(raw)]
-	return c, nil
-}
-
-// ordinary says that the mail has no slots and its body is kept elsewhere.
-func (c *Compiled) ordinary() bool { return c.Whole > 0 }
 
 func relayable(h header) header {
 	kept := make(header, 0, len(h)+4)

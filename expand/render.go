@@ -139,9 +139,6 @@ func label(id string) string {
 // own and must not be written to. The same copy and token give the same octets
 // each time.
 func (c *Compiled) Render(cp *mail.Copy, token string) mail.Content {
-	if c.ordinary() {
-		return mail.Content{Header: c.Head, Body: [][]byte{c.body}}
-	}
 	v := values{c: c, cp: cp, link: c.Link + url.PathEscape(token)}
 	return mail.Content{Header: c.renderHeader(&v, token), Body: c.renderBody(&v)}
 }

@@ -19,34 +19,22 @@ const (
 // errDamaged is what Load says of anything that MarshalBinary did not write.
 var errDamaged = errors.New("the compiled mail is damaged")
 
-// MarshalBinary writes c for [Load], or, of ordinary mail, for [LoadOrdinary].
+// MarshalBinary writes c for [Load].
 func (c *Compiled) MarshalBinary() ([]byte, error) {
 	meta, err := json.Marshal(&c.compiled)
 	if err != nil {
 		return nil, fmt.Errorf("writing a compiled mail: %w", err)
 	}
-	body := c.body
-	if c.ordinary() {
-		body = nil
-	}
-	b := make([]byte, 0, storeHead+len(meta)+len(body)+4)
+	b := make([]byte, 0, storeHead+len(meta)+len(c.body)+4)
 	b = append(append(b, storeMagic...), storeVersion)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(meta)))
-	b = append(append(b, meta...), body...)
+	b = append(append(b, meta...), c.body...)
 	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b)), nil
 }
 
-// Load reads what MarshalBinary wrote of a list mail; b must not change afterwards.
-// A newer version and anything else is an error.
+// Load reads what MarshalBinary wrote; b must not change afterwards. A newer
+// version and anything else is an error.
 func Load(b []byte) (*Compiled, error) {
-	c, err := load(b)
-	if err == nil && c.ordinary() {
-		return nil, errors.New("the compiled mail is an ordinary one: its body is needed beside it")
-	}
-	return c, err
-}
-
-func load(b []byte) (*Compiled, error) {
 	if len(b) < storeHead+4 || string(b[:len(storeMagic)]) != storeMagic {
 		return nil, errDamaged
 	}

@@ -333,15 +333,15 @@ func (in *intake) listMessage(sub *mail.Submitter, env mail.Envelope, l *ListCon
 
 func (in *intake) ordinaryMessage(sub *mail.Submitter, env mail.Envelope, to []mail.Address, raw []byte, now time.Time) (spool.Accepted, error) {
 	id := mail.NewID(now)
-	c, err := expand.Ordinary(in.input(id, mail.ListPolicy{}, sub, raw, now))
+	r, err := expand.Ordinary(in.input(id, mail.ListPolicy{}, sub, raw, now))
 	if err != nil {
 		return spool.Accepted{}, err
 	}
-	if err := in.checkFrom(sub, c.HeaderFrom()); err != nil {
+	if err := in.checkFrom(sub, r.From); err != nil {
 		return spool.Accepted{}, err
 	}
 	m := in.message(id, sub, env, raw, now)
-	m.State, m.HeaderFrom, m.Subject, m.RewriteFrom = mail.Sending, c.HeaderFrom(), c.Subject(), sub.RewriteFrom
+	m.State, m.HeaderFrom, m.Subject, m.RewriteFrom = mail.Sending, r.From, r.Subject, sub.RewriteFrom
 	a := spool.Accepted{Message: m}
 	for _, to := range to {
 		a.Copies = append(a.Copies, mail.Copy{To: to})

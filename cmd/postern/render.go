@@ -109,12 +109,12 @@ func (r *renderer) loadOrdinary(m *mail.Message, e *compiled) int64 {
 		e.err = fmt.Errorf("the body of message %s cannot be read: %w", m.ID, err)
 		return 0
 	}
-	c, err := expand.Ordinary(expand.Input{ID: m.ID, Raw: raw, Hostname: r.hostname, Date: m.AcceptedAt.In(r.location), RewriteFrom: m.RewriteFrom})
+	relayed, err := expand.Ordinary(expand.Input{ID: m.ID, Raw: raw, Hostname: r.hostname, Date: m.AcceptedAt.In(r.location), RewriteFrom: m.RewriteFrom})
 	if err != nil {
 		e.err = err
 		return 0
 	}
-	e.render, e.err = c.Render, nil
+	e.render, e.err = func(*mail.Copy, string) mail.Content { return relayed.Content }, nil
 	return int64(len(raw))
 }
 
