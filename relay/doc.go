@@ -6,7 +6,8 @@
 //
 //  1. the claim is on disk (spool.Claim),
 //  2. the local index is asked whether the address may still get mail,
-//  3. the copy is rendered and signed,
+//  3. the copy is rendered, ordinary mail encoded where upstream cannot carry it
+//     unchanged, and signed,
 //  4. the Sender hands it upstream,
 //  5. decide turns the answer into a verdict,
 //  6. the verdict is on disk (spool.Settle), and the slot is free again.

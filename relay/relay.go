@@ -19,6 +19,9 @@ type Config struct {
 	Lanes []LaneConfig
 	// Render makes the copy; an error pauses its message.
 	Render func(*mail.Message, *mail.Copy) (mail.Content, error)
+	// SevenBit encodes an ordinary mail that the lane's sender cannot carry as it is,
+	// before it is signed; an error keeps its class. nil: nothing is encoded.
+	SevenBit func(mail.Content) (mail.Content, error)
 	// Sign signs for the mailbox in From; an error pauses its message.
 	Sign func(mail.Content, mail.Address) (mail.Content, error)
 	// Blocked says, from a local index, that an address gets nothing: the state
@@ -275,27 +278,43 @@ func (l *lane) nudgeDispatch() {
 
 // send renders, signs and hands over.
 func (l *lane) send(ctx context.Context, c *spool.Claim) (Receipt, error) {
-	content, err := l.r.content(c)
+	content, err := l.content(c)
 	if err != nil {
-		return Receipt{}, &mail.Error{Class: mail.MessageWide, Err: err,
-			Public: "this copy could not be made: " + err.Error() + "; mend that and resume the message"}
+		return Receipt{}, err
 	}
 	return l.Sender.Send(ctx, &Delivery{From: c.Message.From, To: c.Copy.To, Tag: c.Copy.Tag(), Content: content})
 }
 
-// content renders and signs. Both read what strangers wrote: where that makes them
-// panic, one message is to pause, and not the gateway to end, at every start anew.
-func (r *Relay) content(c *spool.Claim) (content mail.Content, err error) {
+// content renders, encodes and signs. All three read what strangers wrote: where
+// that makes them panic, one message is to pause, and not the gateway to end, at
+// every start anew.
+func (l *lane) content(c *spool.Claim) (content mail.Content, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("rendering it failed: %v", p)
+			err = unmade(fmt.Errorf("rendering it failed: %v", p))
 		}
 	}()
-	content, err = r.cfg.Render(c.Message, &c.Copy)
-	if err == nil && r.cfg.Sign != nil {
-		content, err = r.cfg.Sign(content, c.Message.HeaderFrom)
+	cfg := &l.r.cfg
+	if content, err = cfg.Render(c.Message, &c.Copy); err != nil {
+		return content, unmade(err)
 	}
-	return content, err
+	if c.Message.List == nil && cfg.SevenBit != nil && !l.Sender.EightBit() { // copies of lists are 7-bit
+		if content, err = cfg.SevenBit(content); err != nil {
+			return content, err
+		}
+	}
+	if cfg.Sign != nil {
+		if content, err = cfg.Sign(content, c.Message.HeaderFrom); err != nil {
+			return content, unmade(err)
+		}
+	}
+	return content, nil
+}
+
+// unmade pauses the message.
+func unmade(err error) error {
+	return &mail.Error{Class: mail.MessageWide, Err: err,
+		Public: "this copy could not be made: " + err.Error() + "; mend that and resume the message"}
 }
 
 func (r *Relay) schedule(m *mail.Message) Schedule {

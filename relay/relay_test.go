@@ -18,12 +18,13 @@ import (
 
 // upstream is a sender whose answers a test scripts.
 type upstream struct {
-	mu     sync.Mutex
-	answer func(d *relay.Delivery, attempt int) error
-	tries  map[string]int
-	sent   map[string]int
-	busy   int
-	most   int
+	mu       sync.Mutex
+	answer   func(d *relay.Delivery, attempt int) error
+	eightBit bool
+	tries    map[string]int
+	sent     map[string]int
+	busy     int
+	most     int
 }
 
 func newUpstream(answer func(*relay.Delivery, int) error) *upstream {
@@ -52,6 +53,7 @@ func (u *upstream) Send(ctx context.Context, d *relay.Delivery) (relay.Receipt, 
 }
 
 func (u *upstream) Idempotent() bool { return false }
+func (u *upstream) EightBit() bool   { return u.eightBit }
 func (u *upstream) Close() error     { return nil }
 
 func start(t *testing.T, up relay.Sender, edit func(*relay.Config)) *spool.Spool {
@@ -373,6 +375,7 @@ func (s stuck) Send(ctx context.Context, _ *relay.Delivery) (relay.Receipt, erro
 }
 
 func (stuck) Idempotent() bool { return false }
+func (stuck) EightBit() bool   { return true }
 func (stuck) Close() error     { return nil }
 
 func TestAMessageThatCannotBeRenderedPausesAndTheOthersGo(t *testing.T) {
@@ -398,6 +401,40 @@ func TestAMessageThatCannotBeRenderedPausesAndTheOthersGo(t *testing.T) {
 			t.Errorf("got %+v", m)
 		}
 	})
+}
+
+func TestOrdinaryMailIsEncodedWhereUpstreamCannotCarryIt(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		list, eightBit bool
+		err            error
+		header, reason string
+	}{
+		{"ordinary", false, false, nil, "Signed: x\r\nEncoded: x\r\nTo: user0@example.com\r\n", ""},
+		{"upstream takes it", false, true, nil, "Signed: x\r\nTo: user0@example.com\r\n", ""},
+		{"a list's", true, false, nil, "Signed: x\r\nTo: user0@example.com\r\n", ""},
+		{"cannot be encoded", false, false, mail.Refuse(554, "5.6.3", "it is signed"), "", "554 5.6.3 it is signed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var header string
+				up := newUpstream(func(d *relay.Delivery, _ int) error { header = string(d.Content.Header); return nil })
+				up.eightBit = c.eightBit
+				s := start(t, up, func(cfg *relay.Config) {
+					cfg.SevenBit = func(m mail.Content) (mail.Content, error) { return m.Prepend([]byte("Encoded: x\r\n")), c.err }
+					cfg.Sign = func(m mail.Content, _ mail.Address) (mail.Content, error) {
+						return m.Prepend([]byte("Signed: x\r\n")), nil
+					}
+				})
+				id := submit(t, s, 1, c.list)
+				until(t, s, id, mail.Done)
+				cp, err := s.CopyTo(id, "user0@example.com")
+				if err != nil || header != c.header || cp.LastError != c.reason || (cp.State == mail.CopyFailed) != (c.err != nil) {
+					t.Errorf("%q went, the copy is %+v, %v", header, cp, err)
+				}
+			})
+		})
+	}
 }
 
 func TestALostAnswerIsNotSentAgainForEver(t *testing.T) {

@@ -32,5 +32,8 @@ type Sender interface {
 	// Idempotent says that sending the same copy twice leaves one mail upstream,
 	// so that an unknown result can be tried again at once.
 	Idempotent() bool
+	// EightBit says whether upstream carries 8-bit text and long lines unchanged, as
+	// far as is known; where not, ordinary mail is encoded before it is signed.
+	EightBit() bool
 	Close() error
 }

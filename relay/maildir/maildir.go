@@ -85,6 +85,9 @@ func clearOld(dir string, before time.Time) error {
 // Idempotent is true: the same copy has the same file name.
 func (s *Sender) Idempotent() bool { return true }
 
+// EightBit is true: a file holds any octets.
+func (s *Sender) EightBit() bool { return true }
+
 // Close ends the sender. Call it when no Send is at work.
 func (s *Sender) Close() error {
 	if s.closed.Swap(true) {

@@ -10,7 +10,8 @@
 //     "postern", by which an event finds the copy even when its answer was
 //     lost; and tracking switched off, because it would rewrite the HTML after
 //     it was signed.
-//   - The copy's bytes are handed over as they are.
+//   - The copy's bytes are handed over as they are. EightBit is false, so that the
+//     relay has encoded them for 7 bits before.
 //   - An error says what is known: see [mail.Class] and the table in
 //     classify.go. When the request may have reached SES wholly and no clear
 //     answer came (5xx, reset, deadline), it is [mail.Uncertain]. When no

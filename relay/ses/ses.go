@@ -119,6 +119,11 @@ func newTransport(concurrency int) *http.Transport {
 // Idempotent is false: SES takes the same copy twice.
 func (s *Sender) Idempotent() bool { return false }
 
+// EightBit is false: SES asks for 7-bit text in lines of at most 998 octets, and
+// may change other mail after it was signed. See
+// https://docs.aws.amazon.com/ses/latest/dg/send-email-raw.html.
+func (s *Sender) EightBit() bool { return false }
+
 // Close drops the kept connections. A Send that is at work goes on.
 func (s *Sender) Close() error {
 	s.transport.CloseIdleConnections()

@@ -58,6 +58,9 @@ func (s *Sender) dial(ctx context.Context) (*conn, error) {
 		c.nc.Close()
 		return nil, err
 	}
+	if !c.eightBit {
+		s.sevenBit.Store(true)
+	}
 	s.cfg.Log.Debug("connected to upstream", "address", s.cfg.Address, "tls", s.cfg.TLS, "pipelining", c.pipelining)
 	return c, nil
 }

@@ -22,6 +22,10 @@
 // been closed before the upstream accepted anything of this copy is replaced by
 // a fresh one, once. It never sends two copies in one transaction.
 //
+// An upstream without 8BITMIME gets no 8-bit text: the attempt that finds it out
+// is [mail.Temporary], and EightBit is false from then on, so that the relay
+// encodes ordinary mail before it signs it.
+//
 // The order of events in Send: a free place of MaxConns; a kept connection, or
 // dial, greeting, EHLO, STARTTLS, EHLO, AUTH; then MAIL, RCPT and DATA, in one
 // write where the upstream offers PIPELINING (RFC 2920); the mail and the final

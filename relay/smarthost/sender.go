@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"postern/mail"
@@ -39,6 +40,8 @@ type Sender struct {
 	cfg    Config
 	host   string
 	places chan struct{} // one for each connection in use
+
+	sevenBit atomic.Bool // an upstream does not offer 8BITMIME
 
 	mu     sync.Mutex
 	idle   []*conn // the last one used comes first again
@@ -108,6 +111,10 @@ func check(cfg *Config) (host string, err error) {
 
 // Idempotent is false: the upstream takes the same mail twice.
 func (s *Sender) Idempotent() bool { return false }
+
+// EightBit is true until an upstream did not offer 8BITMIME (RFC 6152). From then
+// on it is false: behind one name there may be several servers.
+func (s *Sender) EightBit() bool { return !s.sevenBit.Load() }
 
 // Send hands d to the upstream. When ctx ends, the connection is given up at
 // once and the error says what is known at that point.

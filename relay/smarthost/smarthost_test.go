@@ -193,7 +193,7 @@ func TestMailParameters(t *testing.T) {
 		{"SIZE without a number", ehlo("S: 250 SIZE\n") + "C: MAIL FROM:<a@example.com>\nS: 250 ok\n" + rest, copyTo("b@example.net", "x\r\n"), want{}},
 		{"larger than SIZE", ehlo("S: 250 SIZE 16\n"), copyTo("b@example.net", "x\r\n"), failed(mail.Permanent, 552, "5.3.4", "17 octets")},
 		{"8-bit", ehlo("S: 250 8bitmime\n") + "C: MAIL FROM:<a@example.com> BODY=8BITMIME\nS: 250 ok\n" + rest, copyTo("b@example.net", "0123456789한글\r\n"), want{}},
-		{"8-bit without 8BITMIME", ehlo("S: 250 HELP\n"), copyTo("b@example.net", "한글\r\n"), failed(mail.Permanent, 554, "5.6.3", "no 8BITMIME")},
+		{"8-bit without 8BITMIME", ehlo("S: 250 HELP\n"), copyTo("b@example.net", "한글\r\n"), failed(mail.Temporary, 451, "4.6.3", "no 8BITMIME")},
 		{"7-bit needs no parameter", ehlo("S: 250 8BITMIME\n") + "C: MAIL FROM:<a@example.com>\nS: 250 ok\n" + rest, copyTo("b@example.net", "x\r\n"), want{}},
 		{"null sender", ehlo("S: 250 HELP\n") + "C: MAIL FROM:<>\nS: 250 ok\n" + rest, func() *relay.Delivery { d := copyTo("b@example.net", "x\r\n"); d.From = ""; return d }(), want{}},
 		{"international domain", ehlo("S: 250 HELP\n") + "C: MAIL FROM:<a@example.com>\nS: 250 ok\nC: RCPT TO:<b@xn--3e0b707e.example>\nS: 250 ok\nC: DATA\nS: 354 go\nGOT\nS: 250 ok", copyTo("b@한국.example", "x\r\n"), want{}},
@@ -202,8 +202,15 @@ func TestMailParameters(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			u := startUpstream(t, c.script)
-			_, err := sender(t, u.addr()).Send(context.Background(), c.d)
+			s := sender(t, u.addr())
+			if !s.EightBit() {
+				t.Error("8-bit text is encoded before anything is known")
+			}
+			_, err := s.Send(context.Background(), c.d)
 			c.want.check(t, 1, err)
+			if offers := strings.Contains(strings.ToUpper(c.script), "8BITMIME"); s.EightBit() != offers {
+				t.Errorf("8BITMIME offered %v, afterwards EightBit %v", offers, s.EightBit())
+			}
 		})
 	}
 	t.Run("a command cannot be smuggled in an address", func(t *testing.T) {

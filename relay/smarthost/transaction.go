@@ -49,7 +49,7 @@ func (c *conn) fits(e *envelope) error {
 		return mail.Refuse(552, "5.3.4", "the mail has %d octets, and %s takes %d at most", e.size, c.s.cfg.Address, c.size)
 	}
 	if e.eightBit && !c.eightBit {
-		return mail.Refuse(554, "5.6.3", "the mail has 8-bit text, which %s does not take (no 8BITMIME); encode it as quoted-printable or base64", c.s.cfg.Address)
+		return mail.Later(451, "4.6.3", "the mail has 8-bit text, which %s does not take (no 8BITMIME); it is encoded for the next attempt", c.s.cfg.Address)
 	}
 	return nil
 }
