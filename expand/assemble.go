@@ -50,29 +50,28 @@ func (a *assembler) writeBase64(p *part, root bool) error {
 	if err := a.writeHead(p, root, "", "base64"); err != nil {
 		return err
 	}
+	a.body = appendBase64(a.body, octets)
+	return nil
+}
+
+// appendBase64 writes lines of 76 characters (RFC 2045 §6.8).
+func appendBase64(dst, octets []byte) []byte {
 	const row = 57 // octets for 76 characters
-	a.body = slices.Grow(a.body, (len(octets)/row+1)*78)
+	dst = slices.Grow(dst, (len(octets)/row+1)*78)
 	for len(octets) > 0 {
 		n := min(row, len(octets))
-		a.body = append(base64.StdEncoding.AppendEncode(a.body, octets[:n]), "\r\n"...)
+		dst = append(base64.StdEncoding.AppendEncode(dst, octets[:n]), "\r\n"...)
 		octets = octets[n:]
 	}
-	return nil
+	return dst
 }
 
 func (a *assembler) writeMultipart(p *part, root bool) error {
 	if err := a.writeHead(p, root, "", ""); err != nil {
 		return err
 	}
-	mark := []byte("--" + p.params["boundary"])
-	for i, gap := range p.gaps {
-		if !sevenBit(gap) { // a preamble, an epilogue, blanks behind a boundary: for nobody to read
-			gap = append(append([]byte("\r\n"), mark...), "\r\n"...)
-			if i == len(p.children) {
-				gap = append(append([]byte("\r\n"), mark...), "--\r\n"...)
-			}
-		}
-		a.body = append(a.body, gap...)
+	for i := range p.gaps {
+		a.body = append(a.body, p.gap(i)...)
 		if i < len(p.children) {
 			if err := a.write(p.children[i], false); err != nil {
 				return err
@@ -80,6 +79,19 @@ func (a *assembler) writeMultipart(p *part, root bool) error {
 		}
 	}
 	return nil
+}
+
+// gap is what stands before child i, or behind the last one. What is not fit for 7
+// bits there (a preamble, an epilogue, blanks behind a boundary) is for nobody to
+// read and left out.
+func (p *part) gap(i int) []byte {
+	switch {
+	case sevenBit(p.gaps[i]):
+		return p.gaps[i]
+	case i == len(p.children):
+		return []byte("\r\n--" + p.params["boundary"] + "--\r\n")
+	}
+	return []byte("\r\n--" + p.params["boundary"] + "\r\n")
 }
 
 // textType is the type of a text that is written as UTF-8; its other parameters

@@ -85,13 +85,20 @@ func decodeISO2022KR(b []byte) (string, error) {
 // guess reads text that does not say its charset, or says ASCII or UTF-8: as UTF-8
 // where it is that, else as code page 949, else with U+FFFD for what is odd.
 func guess(b []byte) string {
+	_, s := guessCharset(b)
+	return s
+}
+
+// guessCharset is guess with the charset's name: "utf-8", "euc-kr", or
+// "unknown-8bit" (RFC 1428 §3).
+func guessCharset(b []byte) (name, s string) {
 	if utf8.Valid(b) {
-		return string(b)
+		return "utf-8", string(b)
 	}
 	if out, err := korean.EUCKR.NewDecoder().Bytes(b); err == nil && !bytes.ContainsRune(out, utf8.RuneError) {
-		return string(out)
+		return "euc-kr", string(out)
 	}
-	return strings.ToValidUTF8(string(b), "\ufffd")
+	return "unknown-8bit", strings.ToValidUTF8(string(b), "\ufffd")
 }
 
 // decodeTransfer undoes a Content-Transfer-Encoding (RFC 2045 §6) with the

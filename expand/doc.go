@@ -50,7 +50,8 @@
 // # Ordinary mail
 //
 // [Ordinary] is for relayed mail: the header loses what must not go on and gains
-// what is missing, and the body stays as it is.
+// what is missing, and the body stays as it is. [SevenBit] encodes what an upstream
+// cannot carry so, and no more; the relay asks for it before it signs.
 //
 // # Promises
 //

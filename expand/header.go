@@ -131,14 +131,15 @@ func fieldName(line []byte) (string, bool) {
 	return string(name), true
 }
 
-// readHead is readHeader of a whole mail or part that must be well-formed. where
-// names the part for people.
-func readHead(b []byte, where string) (header, int, error) {
+// readHead is readHeader of a whole mail or part that must be well-formed, or may
+// have its body begin with the first line that is no field. where names the part
+// for people.
+func readHead(b []byte, where string, lenient bool) (header, int, error) {
 	h, n, odd := readHeader(b)
 	if len(h) > maxFields || n > maxHeader {
 		return nil, 0, mail.Refuse(554, "5.6.0", "the header of %s is too long: at most %d fields and 1 MB are taken", where, maxFields)
 	}
-	if odd != nil {
+	if odd != nil && !lenient {
 		return nil, 0, mail.Refuse(554, "5.6.0", "the header of %s holds the line %q, which is no header field; send the mail again with another program", where, printable(odd, 60))
 	}
 	return h, n, nil

@@ -14,6 +14,7 @@ import (
 // nobody changes is written back octet for octet.
 type part struct {
 	header   header
+	raw      []byte // as it stands, header and body
 	head     []byte // as it stands, the empty line included
 	body     []byte // of a leaf, and of what is not looked into
 	kind     string // "text/html", lower case
@@ -47,24 +48,31 @@ func (p *part) isText() bool {
 }
 
 // parser splits a mail into its parts.
-type parser struct{ parts int }
+type parser struct {
+	parts int
+	// ordinary: the mail is only passed on. Nothing is refused for what it is, what
+	// cannot be split is one part, and what is sealed is not looked into.
+	ordinary bool
+}
 
 // parse reads the part that content holds. Refusals name the part.
 func (ps *parser) parse(content []byte, number, preset string, depth int) (*part, error) {
 	p := &part{number: number}
-	h, n, err := readHead(content, p.where())
+	h, n, err := readHead(content, p.where(), ps.ordinary)
 	if err != nil {
 		return nil, err
 	}
-	p.header, p.head, p.body = h, content[:n:n], content[n:]
+	p.header, p.raw, p.head, p.body = h, content, content[:n:n], content[n:]
 	p.describe(preset)
 	if ps.parts++; ps.parts > maxParts || depth > maxDepth {
 		return nil, mail.Refuse(554, "5.6.0", "the mail has more than %d parts or is nested more than %d deep; send a simpler one", maxParts, maxDepth)
 	}
-	if err := checkKind(p); err != nil {
-		return nil, err
+	if !ps.ordinary {
+		if err := checkKind(p); err != nil {
+			return nil, err
+		}
 	}
-	if !strings.HasPrefix(p.kind, "multipart/") {
+	if !strings.HasPrefix(p.kind, "multipart/") || ps.ordinary && p.sealed() {
 		return p, nil
 	}
 	return p, ps.split(p, depth)
@@ -155,7 +163,7 @@ func uncomment(s string) string {
 func (ps *parser) split(p *part, depth int) error {
 	boundary := p.params["boundary"]
 	if boundary == "" || len(boundary) > 200 || !sevenBit([]byte(boundary)) || strings.TrimRight(boundary, " \t") != boundary {
-		return mail.Refuse(554, "5.6.0", "%s is %s without a usable boundary; send the mail again with another program", p.where(), p.kind)
+		return ps.unsplit(p, "%s is %s without a usable boundary; send the mail again with another program", p.where(), p.kind)
 	}
 	preset := "text/plain"
 	if p.kind == "multipart/digest" {
@@ -164,8 +172,11 @@ func (ps *parser) split(p *part, depth int) error {
 	at, from, open := 0, 0, false // where the gap and the content began
 	for {
 		d, ok := nextDelimiter(p.body, from, boundary)
+		if !ok && ps.ordinary && open {
+			d, ok = delimiter{start: len(p.body), end: len(p.body), closes: true}, true // as readers do
+		}
 		if !ok {
-			return mail.Refuse(554, "5.6.0", "%s is cut off: the line that ends its parts is missing; send the mail again", p.where())
+			return ps.unsplit(p, "%s is cut off: the line that ends its parts is missing; send the mail again", p.where())
 		}
 		if open {
 			number := fmt.Sprint(len(p.children) + 1)
@@ -186,10 +197,20 @@ func (ps *parser) split(p *part, depth int) error {
 		from, open = d.end, true
 	}
 	if len(p.children) == 0 {
-		return mail.Refuse(554, "5.6.0", "%s is %s without any part; send the mail again with another program", p.where(), p.kind)
+		return ps.unsplit(p, "%s is %s without any part; send the mail again with another program", p.where(), p.kind)
 	}
 	p.body = nil
 	return nil
+}
+
+// unsplit refuses a multipart whose parts cannot be told apart; in ordinary mail it
+// is one part.
+func (ps *parser) unsplit(p *part, format string, a ...any) error {
+	if ps.ordinary {
+		p.children, p.gaps = nil, nil
+		return nil
+	}
+	return mail.Refuse(554, "5.6.0", format, a...)
 }
 
 // delimiter is where a delimiter line stands: start is that of the CRLF before it,

@@ -122,6 +122,9 @@ func (q *qp) char(s string) {
 	}
 	if q.col+width > 75 {
 		q.soft()
+		if s == "-" { // so that no line looks like a boundary that did not before
+			safe, width = false, 3
+		}
 	}
 	q.col += width
 	if safe {

@@ -89,7 +89,7 @@ func (a *App) build() error {
 	}
 	a.renderer = newRenderer(a.cfg, a.spool, keyring)
 	a.relay, err = relay.New(relay.Config{
-		Spool: a.spool, Lanes: lanes, Render: a.renderer.render, Sign: keys.Sign, Blocked: blocked(a.index),
+		Spool: a.spool, Lanes: lanes, Render: a.renderer.render, SevenBit: expand.SevenBit, Sign: keys.Sign, Blocked: blocked(a.index),
 		Lists: a.cfg.listSchedule(), Ordinary: a.cfg.ordinarySchedule(), Unknowns: a.cfg.unknowns(), Log: a.log,
 	})
 	if err != nil {
