@@ -102,23 +102,6 @@ func (s *Spool) CopyTo(id mail.ID, to mail.Address) (mail.Copy, error) {
 	return c, err
 }
 
-// CopiesOf lists an address's copies, of the newest message first.
-func (s *Spool) CopiesOf(to mail.Address, limit int) ([]mail.Copy, error) {
-	var list []mail.Copy
-	err := s.view(func(t *txn) error {
-		err := prefix(t.address, append([]byte(to.Key()), 0), func(k, v []byte) (bool, error) {
-			row := append(append([]byte(nil), k[len(k)-16:]...), v...)
-			c, err := t.shown(row, t.copies.Get(row))
-			list = append(list, c)
-			return true, err
-		})
-		slices.Reverse(list)
-		list = list[:min(limit, len(list))]
-		return err
-	})
-	return list, err
-}
-
 // ByUpstream finds the copy to which upstream gave this id; ErrNotFound.
 func (s *Spool) ByUpstream(id string) (mail.Copy, error) {
 	var c mail.Copy

@@ -294,3 +294,55 @@ func TestARepeatedSubmissionIsNotTakenTwice(t *testing.T) {
 		t.Fatalf("%d messages, want 2", len(list))
 	}
 }
+
+func TestAReleaseRevisesCopiesAndSendsTheMessage(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	m := accept(t, s, mail.Message{State: mail.Expanding}, "x")
+	page := copies(4)
+	page[3].State, page[3].LastError = mail.Skipped, "no value for {{Name}}"
+	if err := s.AddCopies(t.Context(), m.ID, page, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Expanded(t.Context(), m.ID, mail.Held, "one has no name"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Claim(t.Context(), "", 10, time.Now().Add(time.Hour)); err != nil || len(got) != 0 {
+		t.Fatalf("copies of a held message are claimed: %v %v", got, err)
+	}
+	if err := s.Revise(t.Context(), m.ID, nil, 0); err == nil {
+		t.Fatal("a message that nobody releases is revised")
+	}
+	if err := s.Resume(t.Context(), m.ID); err != nil {
+		t.Fatal(err)
+	}
+	if list, _ := s.Expanding(); len(list) != 1 || !list[0].Releasing {
+		t.Fatalf("the expander is told of %+v", list)
+	}
+	revised := []mail.Copy{
+		{Seq: 1, State: mail.Queued, Values: []string{"new name"}},
+		{Seq: 2, State: mail.Unsubscribed, LastError: "left"},
+		{Seq: 4, State: mail.Queued, Values: []string{"at last"}},
+	}
+	if err := s.Revise(t.Context(), m.ID, revised, 4); err != nil {
+		t.Fatal(err)
+	}
+	closeChecked(t, s)
+	s = open(t, dir)
+	defer closeChecked(t, s)
+	if sum := counts(t, s, m.ID); sum.State != mail.Held || string(sum.Checkpoint) != "\x00\x00\x00\x04" || sum.Counts[mail.Queued] != 3 {
+		t.Fatalf("in the middle of the release: %+v", sum)
+	}
+	if err := s.Released(t.Context(), m.ID); err != nil {
+		t.Fatal(err)
+	}
+	claims, err := s.Claim(t.Context(), "", 10, time.Now().Add(time.Second))
+	if err != nil || len(claims) != 3 {
+		t.Fatalf("claimed %d of the released message, %v", len(claims), err)
+	}
+	for _, c := range claims {
+		if c.Copy.Seq == 4 && (c.Copy.Values[0] != "at last" || c.Copy.LastError != "") {
+			t.Errorf("the copy that had a hole: %+v", c.Copy)
+		}
+	}
+}
