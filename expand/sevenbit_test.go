@@ -174,7 +174,7 @@ func FuzzSevenBit(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		head, body, _ := bytes.Cut(append([]byte("Subject: x\r\n"), raw...), []byte("\r\n\r\n"))
-		c := mail.Content{Header: append(bytes.Clone(head), "\r\n"...), Body: [][]byte{body}}
+		c := mail.Content{Header: append(bytes.Clone(bytes.TrimSuffix(head, []byte("\r\n"))), "\r\n"...), Body: [][]byte{body}}
 		after, err := expand.SevenBit(c)
 		if err != nil {
 			var e *mail.Error
