@@ -59,7 +59,7 @@ func TestSevenBitKeepsWhatAReaderDecodes(t *testing.T) {
 			wantIn(t, "mail", string(after.Bytes()), c.want...)
 			got := decoded(t, before, after)
 			for _, p := range got.Problems {
-				// What the original lacks is lacking still, and nobody can name this charset.
+				// The boundary that the original lacks is lacking still.
 				if !strings.Contains(p, "CloseBoundaryNotFound") {
 					t.Errorf("%s\n%s", p, after.Bytes())
 				}
