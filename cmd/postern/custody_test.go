@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -196,41 +198,46 @@ func step(call string) string {
 	return "-"
 }
 
-// TestAFullDiskIsAnswered452 runs the gateway with its data on a small
-// filesystem, fills that, and frees it again.
+// TestAFullDiskIsAnswered452 lets every write to the spool's file fail as on a
+// full disk, and then lets them pass again: nothing is taken meanwhile, and
+// nothing needs a hand.
 func TestAFullDiskIsAnswered452(t *testing.T) {
 	g := newGateway(t, maildirLane)
-	if err := os.Mkdir(filepath.Join(g.dir, "data"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	// A mount namespace of the test's own; the shell's file descriptor 9 keeps
-	// what fills the disk.
-	g.wrap = []string{peer.Command(t, "unshare"), "--map-root-user", "--mount", "sh", "-c",
-		`mount -t tmpfs -o size=64m tmpfs data && exec "$@"`, "sh"}
+	g.users(3)
 	g.serve()
-	g.wrap = nil
-	inside := fmt.Sprintf("/proc/%d/root%s/data/filler", g.cmd.Process.Pid, g.dir)
-	filler, err := os.Create(inside)
-	if err != nil {
-		t.Fatal(err)
+	free := inject(t, g, "pwrite64", "ENOSPC")
+	for range 2 {
+		var reply *smtp.SMTPError
+		err := g.submit("promo@lists.example.com", hello)
+		if !errors.As(err, &reply) || reply.Code != 452 || !strings.Contains(reply.Message, "full") {
+			t.Errorf("with a full disk: %v, want 452\n%s", err, g.log)
+		}
 	}
-	block := make([]byte, 4096)
-	for err == nil {
-		_, err = filler.Write(block)
-	}
-	filler.Close()
-	var reply *smtp.SMTPError
-	err = g.submit("somebody@example.org", strings.ReplaceAll(hello, "{{Name}}", strings.Repeat("long ", 10000)))
-	if !errors.As(err, &reply) || reply.Code != 452 {
-		t.Errorf("with a full disk: %v, want 452\n%s", err, g.log)
-	}
-	if err := os.Remove(inside); err != nil {
-		t.Fatal(err)
-	}
-	if err := g.submit("somebody@example.org", strings.ReplaceAll(hello, "{{Name}}", "you")); err != nil {
-		t.Errorf("with room again: %v\n%s", err, g.log)
+	free()
+	g.mustSubmit("promo@lists.example.com", hello)
+	g.untilDone()
+	if n := len(g.queue()); n != 1 {
+		t.Errorf("%d messages, want the one that was answered 250", n)
 	}
 	g.stop()
+}
+
+// inject makes a system call of the running gateway fail until the func that it
+// returns is called, or the test ends.
+func inject(t *testing.T, g *gateway, call, errno string) (end func()) {
+	t.Helper()
+	strace := exec.Command(peer.Command(t, "strace"), "-f", "-p", fmt.Sprint(g.cmd.Process.Pid), "-o", os.DevNull,
+		"-e", "trace="+call, "-e", "inject="+call+":error="+errno)
+	if err := strace.Start(); err != nil {
+		t.Fatal(err)
+	}
+	end = sync.OnceFunc(func() {
+		_ = strace.Process.Signal(syscall.SIGTERM) // it lets go of the gateway
+		_ = strace.Wait()
+	})
+	t.Cleanup(end)
+	waitTraced(t, g.cmd.Process.Pid)
+	return end
 }
 
 // TestAFailedSyncAnswers452AndSendsNothing lets every sync of the spool fail once
@@ -239,14 +246,7 @@ func TestAFailedSyncAnswers452AndSendsNothing(t *testing.T) {
 	g := newGateway(t, maildirLane)
 	g.users(3)
 	g.serve()
-	log := filepath.Join(t.TempDir(), "trace")
-	strace := exec.Command(peer.Command(t, "strace"), "-f", "-p", fmt.Sprint(g.cmd.Process.Pid), "-o", log,
-		"-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO")
-	if err := strace.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = strace.Process.Kill(); _ = strace.Wait() }()
-	waitTraced(t, g.cmd.Process.Pid)
+	inject(t, g, "fdatasync", "EIO")
 	for range 2 {
 		var reply *smtp.SMTPError
 		if err := g.submit("promo@lists.example.com", hello); !errors.As(err, &reply) || reply.Code != 452 {
