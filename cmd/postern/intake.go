@@ -320,7 +320,7 @@ func (in *intake) listMessage(sub *mail.Submitter, env mail.Envelope, l *ListCon
 		return spool.Accepted{}, err
 	}
 	if limit := in.cfg.SMTP.MaxMessageBytes; int64(len(compiled)) > limit {
-		return spool.Accepted{}, mail.Refuse(552, "5.3.4", "a copy of this mail would have %d MB, because text of other scripts than Latin grows when it is encoded for transfer; %d MB is the most: send less text, or put it into an attachment", len(compiled)>>20, limit>>20)
+		return spool.Accepted{}, mail.Refuse(552, "5.3.4", "a copy of this mail would have %d octets, and at most %d can be sent: a copy has a footer more than the mail, and text in other scripts than Latin grows when it is encoded for transfer; send a smaller attachment or less text", len(compiled), limit)
 	}
 	m := in.message(id, sub, env, raw, now)
 	m.List, m.Lane, m.State = &policy, l.Lane, mail.Expanding
