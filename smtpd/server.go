@@ -2,18 +2,12 @@ package smtpd
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
-	"strings"
 	"sync"
-	"time"
-
-	"github.com/emersion/go-smtp"
 
 	"postern/mail"
 )
@@ -110,7 +104,7 @@ func (s *Server) Serve() error {
 	s.mu.Unlock()
 	ended := make(chan error, len(listeners))
 	for _, l := range listeners {
-		go func() { ended <- s.protocol(l).Serve(l) }()
+		go func() { ended <- l.serve() }()
 	}
 	for range listeners {
 		if err := <-ended; err != nil && !s.isStopping() {
@@ -118,23 +112,6 @@ func (s *Server) Serve() error {
 		}
 	}
 	return nil
-}
-
-// protocol is go-smtp as this listener needs it. AUTH is always allowed there
-// because the session decides itself (see session.AuthMechanisms).
-func (s *Server) protocol(l *listener) *smtp.Server {
-	p := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) { return s.newSession(l, c), nil }))
-	p.Domain = s.conf.Hostname
-	p.MaxRecipients = s.conf.MaxRecipients
-	p.MaxMessageBytes = s.conf.MaxMessageBytes + 1 // it refuses a mail of exactly its limit; body holds ours
-	p.MaxLineLength = maxLine
-	p.AllowInsecureAuth = true
-	p.ReadTimeout, p.WriteTimeout = s.conf.ReadTimeout, s.conf.WriteTimeout
-	p.ErrorLog = protocolLog{s.conf.Log}
-	if l.conf.TLS == "starttls" {
-		p.TLSConfig = l.tls
-	}
-	return p
 }
 
 // Shutdown closes the listeners, tells idle sessions 421 and waits for open
@@ -225,42 +202,8 @@ func (s *Server) end() {
 	s.changed.Broadcast()
 }
 
-func (s *Server) forget(c *conn) {
-	s.gate.leave(c.remote)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-	s.changed.Broadcast()
-}
-
-// listener admits clients. The order is TCP, limits, TLS: go-smtp must see the
-// TLS connection itself.
-type listener struct {
-	net.Listener
-	srv  *Server
-	conf Listener
-	tls  *tls.Config // nil without TLS
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	for {
-		raw, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		c := &conn{Conn: raw, srv: l.srv, remote: remoteAddr(raw.RemoteAddr())}
-		if refusal := l.srv.admit(c); refusal != nil {
-			l.refuse(raw, refusal)
-			continue
-		}
-		if l.conf.TLS == "implicit" {
-			return tls.Server(c, l.tls), nil
-		}
-		c.setTop(c)
-		return c, nil
-	}
-}
-
+// admit counts a connection in, or says why not. Until forget it is one that
+// Shutdown waits for.
 func (s *Server) admit(c *conn) *mail.Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -274,28 +217,10 @@ func (s *Server) admit(c *conn) *mail.Error {
 	return nil
 }
 
-// refuse closes a connection with a 421, in the clear: a client that expects TLS
-// only sees it closed, which spares us a handshake for each of a flood.
-func (l *listener) refuse(raw net.Conn, why *mail.Error) {
-	l.srv.conf.Log.Info("connection refused", "remote", raw.RemoteAddr().String(), "reason", why.Public)
-	if l.conf.TLS != "implicit" {
-		r := reply(why)
-		_ = raw.SetWriteDeadline(time.Now().Add(time.Second))
-		_, _ = fmt.Fprintf(raw, "%d %d.%d.%d %s\r\n", r.Code, r.EnhancedCode[0], r.EnhancedCode[1], r.EnhancedCode[2], r.Message)
-	}
-	_ = raw.Close()
+func (s *Server) forget(c *conn) {
+	s.gate.leave(c.remote)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	s.changed.Broadcast()
 }
-
-// protocolLog takes what go-smtp reports. All of it but a panic is about
-// clients that went away or failed at TLS.
-type protocolLog struct{ log *slog.Logger }
-
-func (p protocolLog) Printf(format string, v ...any) {
-	level := slog.LevelDebug
-	if strings.Contains(format, "panic") {
-		level = slog.LevelError
-	}
-	p.log.Log(context.Background(), level, "smtp", "detail", fmt.Sprintf(format, v...))
-}
-
-func (p protocolLog) Println(v ...any) { p.Printf("%s", fmt.Sprintln(v...)) }
