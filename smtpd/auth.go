@@ -10,41 +10,23 @@ import (
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 	"golang.org/x/crypto/bcrypt"
-	"golang.org/x/time/rate"
 
 	"postern/mail"
 )
 
-// account is an Account with its counters.
-type account struct {
-	Account
-	minute, day *rate.Limiter // nil: no limit
-}
-
-// allow counts one recipient.
-func (a *account) allow() *mail.Error {
-	if a.minute != nil && !a.minute.Allow() {
-		return mail.Later(450, "4.7.1", "%s may send to %d recipients a minute; the others can follow later", a.Username, a.PerMinute)
-	}
-	if a.day != nil && !a.day.Allow() {
-		return mail.Later(450, "4.7.1", "%s may send to %d recipients a day; the others can follow later", a.Username, a.PerDay)
-	}
-	return nil
-}
-
 // accounts checks passwords.
 type accounts struct {
-	byName  map[string]*account
+	byName  map[string]*Account
 	dummy   []byte        // compared when there is no hash, so that the answer takes as long
 	working chan struct{} // one place for each comparison that runs
 }
 
 func newAccounts(list []Account) *accounts {
-	a := &accounts{byName: map[string]*account{}, working: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))}
+	a := &accounts{byName: map[string]*Account{}, working: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))}
 	cost := bcrypt.MinCost
 	for _, acc := range list {
 		acc.Priority = orTransactional(acc.Priority)
-		a.byName[strings.ToLower(acc.Username)] = &account{Account: acc, minute: limiter(acc.PerMinute, time.Minute), day: limiter(acc.PerDay, 24*time.Hour)}
+		a.byName[strings.ToLower(acc.Username)] = &acc
 		if c, err := bcrypt.Cost([]byte(acc.PasswordHash)); err == nil {
 			cost = max(cost, c)
 		}
@@ -54,15 +36,8 @@ func newAccounts(list []Account) *accounts {
 	return a
 }
 
-func limiter(n int, per time.Duration) *rate.Limiter {
-	if n == 0 {
-		return nil
-	}
-	return rate.NewLimiter(rate.Every(per/time.Duration(n)), n)
-}
-
 // verify finds the account whose password this is, nil if there is none.
-func (a *accounts) verify(ctx context.Context, username, password string) (*account, error) {
+func (a *accounts) verify(ctx context.Context, username, password string) (*Account, error) {
 	select {
 	case a.working <- struct{}{}:
 		defer func() { <-a.working }()

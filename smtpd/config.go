@@ -64,8 +64,8 @@ type Account struct {
 	Lists        []string
 	Relay        bool
 	Priority     mail.Priority
-	PerMinute    int // accepted recipients, counted in memory since the start; 0: no limit
-	PerDay       int
+	PerMinute    int // recipients of accepted mails in any minute; 0: no limit. See [Server.Spent]
+	PerDay       int // in any 24 hours
 	RewriteFrom  mail.Address
 }
 
@@ -80,8 +80,13 @@ type Network struct {
 	Lists       []string
 	Relay       bool
 	Priority    mail.Priority
+	PerMinute   int // of all its clients together, as with Account
+	PerDay      int
 	RewriteFrom mail.Address
 }
+
+// name is the [mail.Submitter].Name of the network's clients.
+func (n *Network) name() string { return "network " + n.CIDR.String() }
 
 const (
 	defaultAuthDelay    = time.Second
@@ -200,6 +205,9 @@ func (c *Config) checkNetworks() (errs []error) {
 		if n.Relay && n.CIDR.Addr().IsLoopback() && outside != "" && !n.TrustLoopback {
 			bad("relay", "%s may relay while %s is open beyond loopback: a proxy or NAT would make strangers look like loopback; "+
 				"set trust_loopback = true if there is none, or listen on loopback only", n.CIDR, outside)
+		}
+		if n.PerMinute < 0 || n.PerDay < 0 {
+			bad("per_minute, per_day", "must not be negative")
 		}
 		if len(n.CertNames) > 0 {
 			bad("cert_names", "client certificates are not asked for yet: leave this empty")

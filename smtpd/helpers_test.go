@@ -112,10 +112,17 @@ func config(t testing.TB, in smtpd.Intake) smtpd.Config {
 // start serves until the test ends.
 func start(t testing.TB, c smtpd.Config) *smtpd.Server {
 	t.Helper()
+	return startAfter(t, c, func(*smtpd.Server) {})
+}
+
+// startAfter is start with something done to the server before it serves.
+func startAfter(t testing.TB, c smtpd.Config, first func(*smtpd.Server)) *smtpd.Server {
+	t.Helper()
 	s, err := smtpd.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
+	first(s)
 	if err := s.Listen(); err != nil {
 		t.Fatal(err)
 	}

@@ -82,12 +82,17 @@ func (a address) String() string { return string(a) }
 
 // overPipes runs f against a server in a bubble of synctest, where time is free.
 func overPipes(t *testing.T, change func(*smtpd.Config), f func(t *testing.T, p *pipes)) {
+	overPipesAfter(t, change, func(*smtpd.Server, time.Time) {}, f)
+}
+
+// overPipesAfter is overPipes with something done to the server before it serves.
+func overPipesAfter(t *testing.T, change func(*smtpd.Config), first func(s *smtpd.Server, now time.Time), f func(t *testing.T, p *pipes)) {
 	synctest.Test(t, func(t *testing.T) {
 		conf := config(t, &intake{})
 		p := newPipes()
 		conf.Listeners[0].Socket = p
 		change(&conf)
-		start(t, conf)
+		startAfter(t, conf, func(s *smtpd.Server) { first(s, time.Now()) })
 		f(t, p)
 	})
 }

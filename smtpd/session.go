@@ -32,7 +32,7 @@ type session struct {
 
 	esmtp    bool
 	failures int      // of AUTH
-	account  *account // nil: not logged in
+	account  *Account // nil: not logged in
 	mails    int
 
 	mu sync.Mutex // for tx: see Data
@@ -47,6 +47,7 @@ type transaction struct {
 	esmtp bool
 	env   mail.Envelope
 	deny  error // sub may not send as env.From, and so to nobody but Config.Public
+	hold  hold  // of sub's limits; Data settles it once it runs
 }
 
 func (s *Server) newSession(l *listener, peer *smtp.Conn) *session {
@@ -63,6 +64,7 @@ func (s *Server) newSession(l *listener, peer *smtp.Conn) *session {
 func (s *session) Logout() error {
 	s.cancel()
 	s.conn.setTop(nil)
+	s.setTransaction(nil)
 	return nil
 }
 
@@ -78,9 +80,14 @@ func (s *session) transaction() *transaction {
 	return s.tx
 }
 
+// setTransaction also ends the one before: what it held of a limit is free again,
+// unless Data has taken that over.
 func (s *session) setTransaction(tx *transaction) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.tx != nil {
+		s.tx.hold.giveBack()
+	}
 	s.tx = tx
 }
 
@@ -103,7 +110,7 @@ func (s *session) Mail(from string, opts *smtp.MailOptions) error {
 	}
 	s.mails++
 	s.setTransaction(&transaction{id: fmt.Sprintf("%s.%d", s.id, s.mails), sub: sub, known: known, esmtp: s.esmtp, deny: deny,
-		env: mail.Envelope{From: address, SMTPUTF8: opts.UTF8}})
+		hold: hold{quota: s.srv.quotas.of(sub)}, env: mail.Envelope{From: address, SMTPUTF8: opts.UTF8}})
 	s.conn.setBusy(true)
 	return nil
 }
@@ -132,16 +139,8 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 		return reply(mail.Refuse(503, "5.5.1", "MAIL must come first"))
 	}
 	address, err := parseRecipient(to)
-	if err == nil && !s.public(address) {
-		err = s.checkRights(tx)
-	}
 	if err == nil {
-		err = s.guard(func() error { return s.srv.conf.Intake.Check(s.ctx, tx.sub, tx.env.From, address) })
-	}
-	if err == nil && s.account != nil {
-		if e := s.account.allow(); e != nil {
-			err = e
-		}
+		err = s.checkRecipient(tx, address)
 	}
 	if err != nil {
 		return s.refuse("RCPT", tx.sub, err, "id", tx.id, "from", tx.env.From, "to", to)
@@ -150,6 +149,22 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	defer s.mu.Unlock()
 	tx.env.Recipients = append(tx.env.Recipients, address)
 	return nil
+}
+
+// checkRecipient asks everybody who may refuse one, the limits last: only who is
+// accepted is counted. Public recipients cost nothing.
+func (s *session) checkRecipient(tx *transaction, to mail.Address) error {
+	public := s.public(to)
+	if !public {
+		if err := s.checkRights(tx); err != nil {
+			return err
+		}
+	}
+	err := s.guard(func() error { return s.srv.conf.Intake.Check(s.ctx, tx.sub, tx.env.From, to) })
+	if err != nil || public {
+		return err
+	}
+	return tx.hold.take(time.Now())
 }
 
 func (s *session) public(to mail.Address) bool {
@@ -180,7 +195,14 @@ func (s *session) Data(r io.Reader) error {
 		return reply(mail.Refuse(503, "5.5.1", "MAIL and RCPT must come first"))
 	}
 	tx := *s.tx
+	s.tx.hold = hold{}
 	s.mu.Unlock()
+	accepted := false
+	defer func() {
+		if !accepted {
+			tx.hold.giveBack()
+		}
+	}()
 	if !s.srv.begin() {
 		return reply(mail.Later(421, "4.3.2", "%s is shutting down; the mail was not taken", s.srv.conf.Hostname))
 	}
@@ -193,6 +215,7 @@ func (s *session) Data(r io.Reader) error {
 	if err != nil {
 		return s.refuse("DATA", tx.sub, err, "id", tx.id, "from", tx.env.From, "recipients", len(tx.env.Recipients), "octets", b.size)
 	}
+	accepted = true
 	s.log.Info("mail accepted", "message", id, "id", tx.id, "submitter", tx.sub.Name, "from", tx.env.From,
 		"recipients", len(tx.env.Recipients), "octets", b.size)
 	return &smtp.SMTPError{Code: 250, EnhancedCode: smtp.EnhancedCode{2, 0, 0}, Message: "queued as " + string(id)}

@@ -25,7 +25,7 @@ func (s *session) submitter() (sub *mail.Submitter, known bool) {
 		return sub, true
 	}
 	if n := fittingNetwork(s.srv.conf.Networks, s.conn.remote); n != nil {
-		sub.Name = "network " + n.CIDR.String()
+		sub.Name = n.name()
 		sub.SendAs, sub.Lists, sub.Relay, sub.Priority, sub.RewriteFrom = n.SendAs, n.Lists, n.Relay, orTransactional(n.Priority), n.RewriteFrom
 		return sub, true
 	}
