@@ -14,7 +14,7 @@ help:
 	@echo 'make check   gofmt, vet, staticcheck'
 	@echo 'make fuzz    every fuzz target for $(FUZZTIME)'
 	@echo 'make bench   the program beside bare loops, as a table of ratios'
-	@echo 'make e2e     only the tests that run the whole program'
+	@echo 'make e2e     the tests of the whole program, with more clients: exim, postfix, Java, PHP, Perl'
 	@echo 'make cover   test coverage, as cover.html'
 
 build:
@@ -53,8 +53,9 @@ fuzz:
 bench: build
 	go run ./internal/bench -postern ./postern
 
-e2e: peers
-	go test -race -timeout 20m ./cmd/...
+e2e:
+	@.ci/peers e2e
+	go test -race -tags e2e -timeout 20m ./cmd/...
 
 cover:
 	go test -coverprofile=cover.out -coverpkg=./... ./...
@@ -62,4 +63,4 @@ cover:
 	@go tool cover -func=cover.out | tail -1
 
 clean:
-	rm -rf postern cover.out cover.html testdata/peers/node_modules
+	rm -rf postern cover.out cover.html testdata/peers/node_modules testdata/peers/debs
