@@ -17,6 +17,13 @@ func NewID(t time.Time) ID {
 	return ID(ulid.MustNew(ulid.Timestamp(t), rand.Reader).String())
 }
 
+// FirstID is not above any ID that is given at t or later.
+func FirstID(t time.Time) ID {
+	var u ulid.ULID
+	_ = u.SetTime(ulid.Timestamp(t)) // fails from the year 10889 on
+	return ID(u.String())
+}
+
 // ParseID reads an ID as a person or a URL gives it; lower case is accepted.
 func ParseID(s string) (ID, error) {
 	u, err := ulid.ParseStrict(s)

@@ -103,6 +103,9 @@ func (all quotas) add(name string, perMinute, perDay int) {
 // of is nil for a submitter without a limit.
 func (all quotas) of(sub *mail.Submitter) *quota { return all[strings.ToLower(sub.Name)] }
 
+// Limited says whether anybody has a limit.
+func (s *Server) Limited() bool { return len(s.quotas) > 0 }
+
 // Spent counts recipients of a mail that submitter ([mail.Submitter].Name) had
 // accepted at some time before the start, so that limits hold over a restart. It
 // is called between New and Serve; who has no limit is not counted.

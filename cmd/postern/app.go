@@ -139,8 +139,19 @@ func (a *App) buildSMTP(in *intake) error {
 		c.GetCertificate = a.cert.Get
 	}
 	c.Log, c.Intake, c.Public = a.log, in, in.public
-	a.smtp, err = smtpd.New(c)
-	return err
+	if a.smtp, err = smtpd.New(c); err != nil {
+		return err
+	}
+	return a.countSpent()
+}
+
+// countSpent tells the limits of accounts and networks what they had used up
+// before this start.
+func (a *App) countSpent() error {
+	if !a.smtp.Limited() {
+		return nil
+	}
+	return a.spool.Submitted(time.Now().Add(-24*time.Hour), func(m spool.Submitted) { a.smtp.Spent(m.By, m.At, m.Recipients) })
 }
 
 func (a *App) buildPages(keyring *optout.Keyring, fields *expand.Fields) {

@@ -97,6 +97,8 @@ type NetworkConfig struct {
 	Relay         bool          `toml:"relay"`
 	Lists         []string      `toml:"lists"`
 	Priority      mail.Priority `toml:"priority"`
+	PerMinute     int           `toml:"per_minute"` // recipients of all its clients together; 0: no limit
+	PerDay        int           `toml:"per_day"`
 	RewriteFrom   mail.Address  `toml:"rewrite_from"`
 }
 

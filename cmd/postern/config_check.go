@@ -92,8 +92,7 @@ func (k *checker) rights(c *Config) {
 		k.unique(path+".username", strings.ToLower(a.Username), users)
 		k.hash(path+".password_hash", a.PasswordHash)
 		k.right(c, path, a.SendAs, a.Lists, a.Relay, a.Priority, a.RewriteFrom)
-		atLeast(k, path+".per_minute", a.PerMinute, 0)
-		atLeast(k, path+".per_day", a.PerDay, 0)
+		k.limits(c, path, a.PerMinute, a.PerDay)
 	}
 	cidrs := map[string]string{}
 	for i := range c.SMTP.Networks {
@@ -104,10 +103,21 @@ func (k *checker) rights(c *Config) {
 			k.unique(path+".cidr", n.CIDR.String(), cidrs)
 		}
 		k.right(c, path, n.SendAs, n.Lists, n.Relay, n.Priority, n.RewriteFrom)
+		k.limits(c, path, n.PerMinute, n.PerDay)
 		if open := openListener(&c.SMTP); n.Relay && n.CIDR.IsValid() && n.CIDR.Addr().IsLoopback() && !n.TrustLoopback && open != "" {
 			k.found.add(path+".trust_loopback", "a loopback network with relay, while a listener is open on %s: behind a proxy or NAT "+
 				"strangers look like loopback and could send anything; set trust_loopback = true if there is none", open)
 		}
+	}
+}
+
+// limits holds that a day's count survives a restart: it is made again from what
+// the spool still has.
+func (k *checker) limits(c *Config, path string, perMinute, perDay int) {
+	atLeast(k, path+".per_minute", perMinute, 0)
+	atLeast(k, path+".per_day", perDay, 0)
+	if perDay > 0 && c.Relay.Retention < 24*time.Hour {
+		k.found.add(path+".per_day", "a limit for a day is counted from the messages of the last 24 hours, and relay.retention = %q drops them earlier: make it at least \"24h\"", c.Relay.Retention)
 	}
 }
 

@@ -138,6 +138,24 @@ smtp.account[1].priority: "urgent" is not one of bulk, transactional
 smtp.account[1].rewrite_from: "nobody" is not a mail address: it needs a name, an @ and a domain
 smtp.account[1].per_day: -1 is too small: at least 0
 smtp.account[2].username: "a@example.com" is already that of smtp.account[1]`},
+		{"limits that no restart would survive", working + `
+[relay]
+retention = "23h"
+[[smtp.account]]
+username = "a@example.com"
+send_as = ["*"]
+relay = true
+per_minute = 5
+per_day = 1
+[[smtp.network]]
+cidr = "10.0.0.0/8"
+send_as = ["*"]
+relay = true
+per_minute = -1
+per_day = 9
+`, `smtp.account[0].per_day: a limit for a day is counted from the messages of the last 24 hours, and relay.retention = "23h0m0s" drops them earlier: make it at least "24h"
+smtp.network[0].per_minute: -1 is too small: at least 0
+smtp.network[0].per_day: a limit for a day is counted from the messages of the last 24 hours, and relay.retention = "23h0m0s" drops them earlier: make it at least "24h"`},
 		{"networks", working + promo + `
 [[smtp.network]]
 send_as = ["*"]

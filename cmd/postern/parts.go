@@ -193,7 +193,7 @@ func (c *Config) smtp() (smtpd.Config, error) {
 	for _, n := range s.Networks {
 		out.Networks = append(out.Networks, smtpd.Network{
 			CIDR: n.CIDR, TrustLoopback: n.TrustLoopback, CertNames: n.CertNames, SendAs: n.SendAs, Lists: n.Lists,
-			Relay: n.Relay, Priority: n.Priority, RewriteFrom: n.RewriteFrom,
+			Relay: n.Relay, Priority: n.Priority, PerMinute: n.PerMinute, PerDay: n.PerDay, RewriteFrom: n.RewriteFrom,
 		})
 	}
 	return out, nil
