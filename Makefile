@@ -14,7 +14,7 @@ help:
 	@echo 'make check   gofmt, vet, staticcheck'
 	@echo 'make fuzz    every fuzz target for $(FUZZTIME)'
 	@echo 'make bench   the program beside bare loops, as a table of ratios'
-	@echo 'make e2e     the tests of the whole program, with more clients: exim, postfix, Java, PHP, Perl'
+	@echo 'make e2e     the whole program, and with exim, postfix, Java, PHP and Perl'
 	@echo 'make cover   test coverage, as cover.html'
 
 build:
