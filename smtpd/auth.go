@@ -2,6 +2,7 @@ package smtpd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -17,46 +18,63 @@ import (
 // accounts checks passwords.
 type accounts struct {
 	byName  map[string]*Account
-	dummy   []byte        // compared when there is no hash, so that the answer takes as long
-	working chan struct{} // one place for each comparison that runs
+	cost    int           // of the dearest hash
+	working chan struct{} // one place for each check that runs
+	compare func(hash, password []byte) error
 }
 
 func newAccounts(list []Account) *accounts {
-	a := &accounts{byName: map[string]*Account{}, working: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))}
-	cost := bcrypt.MinCost
+	a := &accounts{byName: map[string]*Account{}, cost: bcrypt.MinCost, compare: bcrypt.CompareHashAndPassword,
+		working: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))}
 	for _, acc := range list {
 		acc.Priority = orTransactional(acc.Priority)
 		a.byName[strings.ToLower(acc.Username)] = &acc
 		if c, err := bcrypt.Cost([]byte(acc.PasswordHash)); err == nil {
-			cost = max(cost, c)
+			a.cost = max(a.cost, c)
 		}
 	}
-	// Well-formed, of nobody's password, and as dear as the dearest real one.
-	a.dummy = fmt.Appendf(nil, "$2a$%02d$%s", cost, strings.Repeat("a", 53))
 	return a
 }
 
-// verify finds the account whose password this is, nil if there is none.
-func (a *accounts) verify(ctx context.Context, username, password string) (*Account, error) {
+// verify finds the account whose password this is, nil if there is none. The
+// error is that of allowed, which is asked before and after the wait for a place,
+// or of ctx.
+func (a *accounts) verify(ctx context.Context, username, password string, allowed func() error) (*Account, error) {
+	if err := allowed(); err != nil {
+		return nil, err
+	}
 	select {
 	case a.working <- struct{}{}:
 		defer func() { <-a.working }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	if err := allowed(); err != nil {
+		return nil, err
+	}
 	acc := a.byName[strings.ToLower(username)]
-	hash := a.dummy
-	if acc != nil && acc.PasswordHash != "" {
-		hash = []byte(acc.PasswordHash)
-	}
-	if err := bcrypt.CompareHashAndPassword(hash, []byte(password)); err != nil {
-		return nil, nil
-	}
 	if acc == nil || acc.PasswordHash == "" {
+		_ = a.compare(nobodys(a.cost), []byte(password))
 		return nil, nil
 	}
-	return acc, nil
+	if a.compare([]byte(acc.PasswordHash), []byte(password)) == nil {
+		return acc, nil
+	}
+	a.catchUp(acc, password)
+	return nil, nil
 }
+
+// catchUp makes the refusal of a cheap hash take as long as that of the dearest,
+// which is that of unknown users: each cost is twice the work of the one below.
+func (a *accounts) catchUp(acc *Account, password string) {
+	own, err := bcrypt.Cost([]byte(acc.PasswordHash))
+	for cost := own; err == nil && cost < a.cost; cost++ {
+		_ = a.compare(nobodys(cost), []byte(password))
+	}
+}
+
+// nobodys is a well-formed hash of nobody's password.
+func nobodys(cost int) []byte { return fmt.Appendf(nil, "$2a$%02d$%s", cost, strings.Repeat("a", 53)) }
 
 // AuthMechanisms is called by go-smtp for the answer to EHLO, and not for HELO:
 // that is how a session knows which it was.
@@ -122,42 +140,76 @@ func (s *session) plain(response []byte) (string, step, error) {
 }
 
 // loginName and the step after it are LOGIN, which has no RFC; the two
-// challenges are what Outlook and old devices wait for, to the letter.
+// challenges are what Outlook and old devices wait for, to the letter. An empty
+// initial response ("=") is none.
 func (s *session) loginName(response []byte) (string, step, error) {
-	if response == nil {
-		return "Username:", s.loginName, nil
+	if len(response) == 0 {
+		return "Username:", s.loginPassword, nil
 	}
-	name := string(response)
-	return "Password:", func(password []byte) (string, step, error) { return "", nil, s.login(name, string(password)) }, nil
+	return s.loginPassword(response)
+}
+
+func (s *session) loginPassword(name []byte) (string, step, error) {
+	return "Password:", func(password []byte) (string, step, error) { return "", nil, s.login(string(name), string(password)) }, nil
 }
 
 // login answers a name and a password: wrong ones after a pause that doubles,
-// and the last with 421.
+// and the connection's last with 421.
 func (s *session) login(name, password string) error {
-	acc, err := s.srv.accounts.verify(s.ctx, name, password)
-	if err != nil {
+	try := s.srv.guard.attempt(client(s.conn.remote), name, password)
+	acc, err := s.srv.accounts.verify(s.ctx, name, password, func() error { return s.srv.guard.check(try, time.Now()) })
+	var shutOut *mail.Error
+	switch {
+	case errors.As(err, &shutOut):
+		s.failures++
+		s.log.Warn("authentication is shut out", "user", oneLine(name), "reply", shutOut.Public)
+		return s.lastOne(shutOut)
+	case err != nil:
 		return mail.Later(454, "4.7.0", "the password could not be checked now; try again later")
-	}
-	if acc != nil {
+	case acc != nil:
+		s.srv.guard.passed(try)
 		s.account, s.failures = acc, 0
 		return nil
 	}
 	s.failures++
-	s.log.Warn("authentication failed", "user", name, "failures", s.failures)
-	s.pause(s.srv.conf.AuthDelay << min(s.failures-1, 6))
+	n := max(s.failures, s.srv.guard.failed(try, time.Now()))
+	s.log.Warn("authentication failed", "user", oneLine(name), "failures", n)
+	s.pause(min(s.srv.conf.AuthDelay<<min(n-1, 16), maxAuthDelay))
 	if s.failures >= s.srv.conf.MaxAuthFailures {
-		s.conn.hangUp()
-		return mail.Later(421, "4.7.0", "too many wrong passwords; check user name and password, then connect again")
+		return s.lastOne(mail.Later(421, "4.7.0", "too many wrong passwords; check user name and password, then connect again"))
 	}
 	return mail.Refuse(smtp.ErrAuthFailed.Code, "5.7.8", "user name or password is wrong")
 }
 
+// lastOne makes a refusal the end of a connection that has had its attempts.
+func (s *session) lastOne(e *mail.Error) error {
+	if s.failures >= s.srv.conf.MaxAuthFailures {
+		s.conn.hangUp()
+		e.Code = 421
+	}
+	return e
+}
+
+// pause waits, but not when the server stops. A client that leaves, be it only
+// with its sending half, gets no answer: who leaves does not get around the wait.
 func (s *session) pause(d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-s.srv.stop:
-	case <-s.ctx.Done():
+	end := time.NewTimer(d)
+	defer end.Stop()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-end.C:
+			return
+		case <-s.srv.stop:
+			return
+		case <-s.ctx.Done():
+			return
+		case <-tick.C:
+			if hungUp(s.conn.Conn) {
+				_ = s.conn.Close()
+				return
+			}
+		}
 	}
 }

@@ -30,6 +30,7 @@ type Server struct {
 	conf     Config
 	accounts *accounts
 	quotas   quotas
+	guard    *guard
 	gate     *gate
 	ctx      context.Context // ends when busy sessions are cut
 	cancel   context.CancelFunc
@@ -55,7 +56,7 @@ func New(c Config) (*Server, error) {
 	if c.MaxAuthFailures == 0 {
 		c.MaxAuthFailures = defaultAuthFailures
 	}
-	s := &Server{conf: c, accounts: newAccounts(c.Accounts), quotas: newQuotas(&c), stop: make(chan struct{}), conns: map[*conn]struct{}{},
+	s := &Server{conf: c, accounts: newAccounts(c.Accounts), quotas: newQuotas(&c), guard: newGuard(), stop: make(chan struct{}), conns: map[*conn]struct{}{},
 		gate: &gate{max: c.MaxConnections, maxPerIP: c.MaxConnectionsPerIP, by: map[netip.Prefix]int{}}}
 	s.changed = sync.NewCond(&s.mu)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
