@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"time"
 
 	"github.com/emersion/go-smtp"
 
@@ -35,9 +34,6 @@ type body struct {
 	max    int64       // octets without our Received field
 	gone   func() bool // asked at the end of BDAT: has the client left in the middle of a chunk?
 	hangUp func()      // asked when go-smtp will not see the end of DATA that was seen here
-
-	patience time.Duration // with a silent client, and with the rest of a refused mail
-	heard    time.Time     // when the client last sent something of a good mail
 
 	in   []byte
 	buf  []byte // backing of out
@@ -81,7 +77,7 @@ const (
 func newBody(src io.Reader, received []byte, strict bool, max int64) *body {
 	_, bdat := src.(*io.PipeReader)
 	return &body{src: src, data: !bdat, strict: strict, max: max, out: received, inHeader: true, in: make([]byte, 16<<10),
-		gone: func() bool { return false }, hangUp: func() {}, heard: time.Now()}
+		gone: func() bool { return false }, hangUp: func() {}}
 }
 
 // Read gives io.EOF only after the whole mail; any other error means that the
@@ -105,13 +101,10 @@ func (b *body) fill() {
 	n, err := b.src.Read(b.in)
 	b.buf = b.buf[:0]
 	b.scan(b.in[:n])
-	if n > 0 && b.err == nil {
-		b.heard = time.Now()
-	}
 	switch {
 	case b.done:
-	case b.data && errors.Is(err, os.ErrDeadlineExceeded) && time.Since(b.heard) < b.patience:
-		// Only a look; there is more patience.
+	case b.data && errors.Is(err, os.ErrDeadlineExceeded):
+		// Only a look; conn says when patience ends.
 	case err == io.EOF && !b.data && b.gone():
 		b.fail(mail.Later(451, "4.4.2", "the connection ended in the middle of a chunk; the mail was not taken"))
 		b.done = true

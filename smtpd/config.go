@@ -2,6 +2,7 @@ package smtpd
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,6 +34,9 @@ type Config struct {
 	// GetCertificate serves STARTTLS and implicit TLS, as in [tls.Config]; nil
 	// when no listener speaks TLS. [Certificate.Get] fits.
 	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// ClientCAs are the authorities that Network.CertNames are believed from; nil,
+	// as a function or as its result: the system's. [ClientCAs.Get] fits.
+	ClientCAs func() *x509.CertPool
 	// Public says which recipients anybody may write to, without AUTH and from
 	// any address (opt-out, bounces); they still pass Intake.Check, as a
 	// Submitter without rights. nil: none.
@@ -52,7 +56,9 @@ type Listener struct {
 	Auth         string // "required", "optional", "off"
 	InsecureAuth bool   // AUTH is offered without TLS too
 	BareNewline  string // "reject", "normalise"
-	// ProxyProtocolFrom must be empty: New refuses it while PROXY is not spoken.
+	// ProxyProtocolFrom are the addresses of load balancers. Each connection from
+	// there must begin with a PROXY header (version 1 or 2), and its source address
+	// is the client's. From elsewhere no header is taken.
 	ProxyProtocolFrom []netip.Prefix
 }
 
@@ -69,12 +75,16 @@ type Account struct {
 	RewriteFrom  mail.Address
 }
 
-// Network is clients who may send without AUTH, known by their address. Of
-// several that fit, the longest prefix counts, and of equals the first.
+// Network is clients who may send without AUTH, known by their address and, with
+// CertNames, by a TLS client certificate in addition. Of several around an
+// address those with the longest prefix count, and of these the first whose
+// certificate the client has. Who has none of them is a stranger: a shorter
+// prefix does not help.
 type Network struct {
 	CIDR          netip.Prefix
 	TrustLoopback bool // see New
-	// CertNames must be empty: New refuses it while client certificates are not asked for.
+	// CertNames are DNS names, one of which a valid certificate must bear; its
+	// wildcard covers one label. A name with a wildcard here is only that very name.
 	CertNames   []string
 	SendAs      []string
 	Lists       []string
@@ -85,8 +95,14 @@ type Network struct {
 	RewriteFrom mail.Address
 }
 
-// name is the [mail.Submitter].Name of the network's clients.
-func (n *Network) name() string { return "network " + n.CIDR.String() }
+// name is the [mail.Submitter].Name of the network's clients. The same addresses
+// may be there again for other certificates.
+func (n *Network) name() string {
+	if len(n.CertNames) == 0 {
+		return "network " + n.CIDR.String()
+	}
+	return fmt.Sprintf("network %s (%s)", n.CIDR, strings.Join(n.CertNames, ", "))
+}
 
 const (
 	defaultAuthDelay    = time.Second
@@ -152,8 +168,10 @@ func (c *Config) checkListener(i int) (errs []error) {
 	if l.Auth == "required" && l.TLS == "none" && !l.InsecureAuth {
 		bad("auth", "nobody could log in here: AUTH is not taken without TLS, so set tls, or insecure_auth = true")
 	}
-	if len(l.ProxyProtocolFrom) > 0 {
-		bad("proxy_protocol_from", "the PROXY protocol is not spoken yet: leave this empty")
+	for j, p := range l.ProxyProtocolFrom {
+		if !p.IsValid() || p.Bits() == 0 {
+			bad(fmt.Sprintf("proxy_protocol_from[%d]", j), "%s would let anybody pretend to come from any address: name your load balancers", p)
+		}
 	}
 	return errs
 }
@@ -209,11 +227,25 @@ func (c *Config) checkNetworks() (errs []error) {
 		if n.PerMinute < 0 || n.PerDay < 0 {
 			bad("per_minute, per_day", "must not be negative")
 		}
-		if len(n.CertNames) > 0 {
-			bad("cert_names", "client certificates are not asked for yet: leave this empty")
+		if len(n.CertNames) > 0 && !c.speaksTLS() {
+			bad("cert_names", "no listener speaks TLS, so no client could show a certificate: set tls of an smtp.listener")
+		}
+		for j, name := range n.CertNames {
+			if name == "" || strings.ContainsAny(name, " \t\r\n@/") {
+				bad(fmt.Sprintf("cert_names[%d]", j), "%q is not a DNS name such as mail.example.com", name)
+			}
 		}
 	}
 	return errs
+}
+
+func (c *Config) speaksTLS() bool {
+	for _, l := range c.Listeners {
+		if l.TLS != "none" {
+			return true
+		}
+	}
+	return false
 }
 
 func loopbackHost(address string) bool {

@@ -18,11 +18,11 @@ func TestNewNamesEverythingThatIsWrong(t *testing.T) {
 	c.MaxMessageBytes, c.MaxRecipients, c.MaxConnections, c.ReadTimeout = 0, 0, -1, 0
 	c.Listeners = []smtpd.Listener{
 		{Address: "nowhere", TLS: "maybe", TLSMin: "0.9", Auth: "sometimes", BareNewline: "eat"},
-		{Address: "0.0.0.0:25", TLS: "implicit", TLSMin: "1.2", Auth: "off", BareNewline: "reject", ProxyProtocolFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
+		{Address: "0.0.0.0:25", TLS: "implicit", TLSMin: "1.2", Auth: "off", BareNewline: "reject", ProxyProtocolFrom: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}},
 		{Address: "127.0.0.1:25", TLS: "none", TLSMin: "1.2", Auth: "required", BareNewline: "reject"},
 	}
 	c.Accounts = []smtpd.Account{{Username: "a"}, {Username: "A", PasswordHash: "plain"}, {PerDay: -1}}
-	c.Networks = []smtpd.Network{{CIDR: netip.MustParsePrefix("::1/128"), Relay: true}, {}, {CIDR: netip.MustParsePrefix("10.0.0.0/8"), CertNames: []string{"x"}}}
+	c.Networks = []smtpd.Network{{CIDR: netip.MustParsePrefix("::1/128"), Relay: true}, {}, {CIDR: netip.MustParsePrefix("10.0.0.0/8"), CertNames: []string{"x y"}}}
 	_, err := smtpd.New(c)
 	if err == nil {
 		t.Fatal("New takes it")
@@ -34,11 +34,11 @@ func TestNewNamesEverythingThatIsWrong(t *testing.T) {
 		`smtp.listener[0].tls: "maybe" is not one of none, starttls, implicit`,
 		`smtp.listener[0].tls_min:`, `smtp.listener[0].auth:`, `smtp.listener[0].bare_newline:`,
 		`smtp.listener[1].tls: "implicit" needs a certificate: set smtp.tls.cert_file`,
-		`smtp.listener[1].proxy_protocol_from: the PROXY protocol is not spoken yet`,
+		`smtp.listener[1].proxy_protocol_from[0]: 0.0.0.0/0 would let anybody pretend`,
 		`smtp.listener[2].auth: nobody could log in here`,
 		`smtp.account[1].username: "A" is there twice`, `smtp.account[1].password_hash: is not a bcrypt hash`, "smtp.account[2].username: is empty", "smtp.account[2].per_minute",
 		"smtp.network[0].relay: ::1/128 may relay while 0.0.0.0:25 is open beyond loopback",
-		"smtp.network[1].cidr:", "smtp.network[2].cert_names:",
+		"smtp.network[1].cidr:", `smtp.network[2].cert_names[0]: "x y" is not a DNS name`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in:\n%v", want, err)
@@ -55,6 +55,15 @@ func TestALoopbackNetworkMayBeTrusted(t *testing.T) {
 	c.Networks[0].TrustLoopback = true
 	if _, err := smtpd.New(c); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCertificatesNeedTLS on some listener.
+func TestCertificatesNeedTLS(t *testing.T) {
+	c := config(t, &intake{})
+	c.Networks[0].CertNames = []string{"mail.example.com"}
+	if _, err := smtpd.New(c); err == nil || !strings.Contains(err.Error(), "smtp.network[0].cert_names: no listener speaks TLS") {
+		t.Errorf("New says %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -20,31 +21,62 @@ import (
 // with a word to the client and without touching go-smtp's state.
 type conn struct {
 	net.Conn
-	srv    *Server
-	remote netip.Addr
+	srv       *Server
+	announced bool // a proxy says in a header for whom it came
 
-	eof     atomic.Bool  // the client closed its side, and somebody has read up to there
-	arrives atomic.Int64 // a mail is being received: how long each read may take, in ns; else 0
-	probing atomic.Bool  // reads get nothing
+	eof     atomic.Bool // the client closed its side, and somebody has read up to there
+	probing atomic.Bool // reads get nothing
+	early   []byte      // what came behind the PROXY header
 
-	mu   sync.Mutex
-	busy bool      // a transaction is open
-	over bool      // nothing more is read
-	top  io.Writer // reaches the client in the clear or through TLS; nil while it must not be written to
-	gone sync.Once
+	// What the PROXY header changes, before any session begins.
+	peer   net.Addr
+	remote netip.Addr // of peer; the zero Addr when it has none
+	nobody bool       // the header names no client: the proxy itself looks whether we live
+
+	// Guarded by Server.mu.
+	placed bool // counted in gate.open
+	met    bool // counted in gate.by, as client
+	client netip.Prefix
+
+	mu       sync.Mutex
+	busy     bool      // a transaction is open
+	since    time.Time // it is, or was, when busy last changed
+	asked    time.Time // when the client's next command, or step, was first waited for
+	reading  bool      // the client is waited for
+	over     bool      // nothing more is read
+	unwanted bool      // the place was given to another client
+	greeted  bool
+	shaking  bool      // a TLS handshake after STARTTLS
+	arrival  arrival   // of the mail that is being received
+	top      io.Writer // reaches the client in the clear or through TLS; nil while it must not be written to
+	gone     sync.Once
+}
+
+// RemoteAddr is the client's, also behind a proxy that announced it.
+func (c *conn) RemoteAddr() net.Addr { return c.peer }
+
+// setRemote believes a PROXY header.
+func (c *conn) setRemote(a net.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.peer, c.remote = a, remoteAddr(a)
 }
 
 func (c *conn) Read(p []byte) (int, error) {
 	if c.probing.Load() {
 		return 0, os.ErrDeadlineExceeded
 	}
-	arrives := time.Duration(c.arrives.Load())
-	if arrives > 0 {
-		if err := c.SetReadDeadline(time.Now().Add(arrives)); err != nil {
-			return 0, err
-		}
+	if len(c.early) > 0 {
+		n := copy(p, c.early)
+		c.early = c.early[n:]
+		return n, nil
+	}
+	began := time.Now()
+	if err := c.await(began); err != nil {
+		return 0, err
 	}
 	n, err := c.Conn.Read(p)
+	late := c.arrived(n, time.Since(began))
 	if err == io.EOF {
 		c.eof.Store(true)
 	}
@@ -55,7 +87,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	if c.ending() {
 		return 0, net.ErrClosed
 	}
-	if arrives == c.srv.conf.ReadTimeout {
+	if late {
 		// go-smtp would make a permanent 554 of a timeout inside BDAT, and wait
 		// as long again for the rest of the chunk.
 		c.hangUp()
@@ -64,64 +96,124 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// receive gives each read its own deadline while a mail comes in, where go-smtp
-// has one for all of DATA. In DATA reads give up after a look, because go-smtp's
-// reader keeps what it has until it has 16 KiB or an error, and body must see
-// an end that go-smtp does not (see blindState); body has the patience then.
+// arrival is a mail on its way in. While one is, each read has a deadline from
+// here, where go-smtp has one for all of DATA.
+type arrival struct {
+	on, data bool          // data: by DATA, else by BDAT
+	left     time.Duration // how long the client may still be waited for before minOctets have come
+	octets   int           // that came since left was full
+}
+
+// minOctets must arrive, or the end of the mail, within each read timeout: one
+// octet now and then must not hold a place for ever. They are counted below TLS.
+const minOctets = 1 << 10
+
+// look is how long a read within DATA lasts at most. go-smtp's reader keeps what
+// it has until it has 16 KiB or an error, and body must see an end that go-smtp
+// does not (see blindState).
+const look = time.Second
+
+// receive begins an arrival, which ends with received. Only the time in which
+// the client is waited for counts against it, not what the intake takes.
 func (c *conn) receive(data bool) {
-	d := c.srv.conf.ReadTimeout
-	if data {
-		d = min(look, d-1)
-	}
-	c.arrives.Store(int64(d))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.arrival = arrival{on: true, data: data, left: c.srv.conf.ReadTimeout}
 }
 
 // received leaves one deadline for what go-smtp drains of a refused mail.
 func (c *conn) received(data bool) {
-	c.arrives.Store(0)
+	c.mu.Lock()
+	c.arrival = arrival{}
+	c.mu.Unlock()
 	if data {
 		_ = c.SetReadDeadline(time.Now().Add(c.srv.conf.ReadTimeout))
 	}
 }
 
-const look = time.Second
+// await begins a read.
+func (c *conn) await(now time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reading = true
+	if !c.arrival.on {
+		return nil
+	}
+	left := c.arrival.left
+	if c.arrival.data {
+		left = min(left, look)
+	}
+	return c.setReadDeadline(now.Add(left))
+}
 
-// SetReadDeadline fails when the session must end, which ends it.
+// arrived ends a read, which brought n octets after some time; late is true when
+// too little came in all.
+func (c *conn) arrived(n int, after time.Duration) (late bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reading = false
+	a := &c.arrival
+	a.left -= after
+	if a.octets += n; a.octets >= minOctets {
+		a.octets, a.left = 0, c.srv.conf.ReadTimeout
+	}
+	return a.on && a.left <= 0
+}
+
+// SetReadDeadline is what go-smtp calls before it waits for a command. It fails
+// when the session must end, which ends it.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	if c.ending() {
-		_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
+		_ = c.Conn.SetReadDeadline(longAgo())
 		return net.ErrClosed
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.asked, c.shaking = time.Now(), false
+	return c.setReadDeadline(t)
+}
+
+// setReadDeadline knows of an end that came up since the last question about it;
+// Read asks it again.
+func (c *conn) setReadDeadline(t time.Time) error {
 	if c.mustEnd() {
-		t = time.Unix(1, 0) // told to end since the question above; Read asks it again
+		t = longAgo()
 	}
 	return c.Conn.SetReadDeadline(t)
 }
 
-func (c *conn) mustEnd() bool { return c.over || !c.busy && c.srv.isStopping() }
+func (c *conn) mustEnd() bool { return c.over || c.unwanted || !c.busy && c.srv.isStopping() }
 
-// ending says whether the session must end. An idle one of a server that stops
-// is told so, once.
+// ending says whether the session must end. It is told so, once, unless
+// something else has ended it already.
 func (c *conn) ending() bool {
 	c.mu.Lock()
-	end, first, top := c.mustEnd(), !c.over, c.top
+	end, first, top, unwanted := c.mustEnd(), !c.over, c.top, c.unwanted
 	c.over = end
 	c.mu.Unlock()
 	if end && first && top != nil {
-		_ = c.Conn.SetWriteDeadline(time.Now().Add(c.srv.conf.WriteTimeout))
-		_, _ = fmt.Fprintf(top, "421 4.3.2 %s is shutting down; try again in a minute\r\n", c.srv.conf.Hostname)
+		_ = c.Conn.SetWriteDeadline(time.Now().Add(min(farewell, c.srv.conf.WriteTimeout)))
+		why := "4.3.2 %s is shutting down; try again in a minute"
+		if unwanted {
+			why = "4.4.2 %s needs this place for another client; connect again when there is mail"
+		}
+		_, _ = fmt.Fprintf(top, "421 "+why+"\r\n", c.srv.conf.Hostname)
 	}
 	return end
 }
+
+// longAgo is a deadline that ends a read that runs.
+func longAgo() time.Time { return time.Unix(1, 0) }
+
+// farewell bounds the last words to a client that may not be listening.
+const farewell = 5 * time.Second
 
 // hangUp ends the session after the reply to the running command.
 func (c *conn) hangUp() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.over = true
-	_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
+	_ = c.Conn.SetReadDeadline(longAgo())
 }
 
 // wake makes an idle session notice that the server stops.
@@ -129,14 +221,60 @@ func (c *conn) wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.busy {
-		_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
+		_ = c.Conn.SetReadDeadline(longAgo())
 	}
+}
+
+// idleSince says since when the client is waited for without need: in a command
+// or in a handshake, without a transaction, or with one in which read_timeout
+// has passed and no mail has begun to arrive.
+func (c *conn) idleSince() (t time.Time, idle bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.over || c.unwanted || !c.reading || c.arrival.on:
+		return time.Time{}, false
+	case c.busy:
+		return c.since.Add(c.srv.conf.ReadTimeout), true
+	}
+	return c.asked, true
+}
+
+// dismiss ends an idle session whose place is needed.
+func (c *conn) dismiss() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unwanted = true
+	_ = c.Conn.SetReadDeadline(longAgo())
+}
+
+// Write sees STARTTLS begin and fail, for which go-smtp has no hook: the second
+// 220 that is said in the clear, and a 550 instead of TLS. The handshake gets a
+// deadline; one that failed ends the session, whose client would take a reply
+// in the clear for TLS, and whose next octets are not commands.
+func (c *conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	ready := bytes.HasPrefix(p, []byte("220 "))
+	begins := ready && c.greeted
+	c.greeted = c.greeted || ready
+	failed := c.shaking && bytes.HasPrefix(p, []byte("550 "))
+	if begins {
+		c.shaking, c.top, c.asked = true, nil, time.Now()
+		_ = c.setReadDeadline(c.asked.Add(c.srv.handshakeTimeout()))
+	}
+	c.mu.Unlock()
+	if failed {
+		c.srv.conf.Log.Info("TLS handshake failed", "remote", c.peer.String(), "after", "STARTTLS")
+		c.hangUp()
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
 }
 
 func (c *conn) setBusy(v bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.busy = v
+	c.busy, c.since = v, time.Now()
 }
 
 func (c *conn) setTop(w io.Writer) {

@@ -130,6 +130,9 @@ func TestBadPasswordsSlowTheClientDown(t *testing.T) {
 	})
 }
 
+// kib is the header field that keeps a slow mail alive: 1 KiB.
+var kib = "X: " + strings.Repeat("y", 1<<10-5) + "\r\n"
+
 // TestSilence: 421 after the read timeout, in a command, in DATA, in BDAT; a
 // mail that keeps coming may take longer than that in all.
 func TestSilence(t *testing.T) {
@@ -154,7 +157,7 @@ func TestSilence(t *testing.T) {
 					c.do("DATA", "354")
 					for range 10 {
 						<-time.After(4 * time.Minute)
-						c.send("X: y\r\n")
+						c.send(kib)
 					}
 				} else {
 					c.send(tt.send)
@@ -191,12 +194,12 @@ func TestASlowMailIsTaken(t *testing.T) {
 				c.do("EHLO x", "250")
 				begin(c)
 				for range 10 {
-					c.send("X: y\r\n")
+					c.send(kib)
 					<-time.After(4 * time.Minute)
 				}
 				c.send(".\r\n")
 				c.want("250 2.0.0 queued")
-				if got := afterTrace(t, in.taken()[0]); got != strings.Repeat("X: y\r\n", 10) {
+				if got := afterTrace(t, in.taken()[0]); got != strings.Repeat(kib, 10) {
 					t.Errorf("taken: %q", got)
 				}
 				conn.Close()

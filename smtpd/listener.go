@@ -16,8 +16,8 @@ import (
 	"postern/mail"
 )
 
-// listener admits clients. The order is TCP, limits, TLS, go-smtp: it must see
-// the TLS connection itself.
+// listener admits clients. The order is TCP, limits, PROXY, TLS, go-smtp: it must
+// see the TLS connection itself.
 type listener struct {
 	net.Listener
 	srv  *Server
@@ -72,7 +72,8 @@ func (s *Server) wait(d time.Duration) bool {
 }
 
 func (l *listener) take(raw net.Conn) {
-	c := &conn{Conn: raw, srv: l.srv, remote: remoteAddr(raw.RemoteAddr())}
+	c := &conn{Conn: raw, srv: l.srv, peer: raw.RemoteAddr(), remote: remoteAddr(raw.RemoteAddr())}
+	c.announced = l.isProxy(c.remote)
 	if refusal := l.srv.admit(c); refusal != nil {
 		l.refuse(raw, refusal)
 		return
@@ -84,32 +85,39 @@ func (l *listener) take(raw net.Conn) {
 // what differs from client to client is a setting of the server there. It
 // returns when go-smtp has begun; c's Close is the end.
 func (l *listener) speak(c *conn) {
-	var top net.Conn = c
-	if l.conf.TLS == "implicit" {
-		t := tls.Server(c, l.tls)
-		if err := l.shakeHands(c, t); err != nil {
-			l.srv.conf.Log.Info("TLS handshake failed", "remote", c.RemoteAddr().String(), "error", err)
-			_ = c.Close()
-			return
-		}
-		top = t
+	if c.announced && !l.introduce(c) {
+		_ = c.Close()
+		return
+	}
+	top, err := l.secure(c)
+	if err != nil {
+		l.srv.conf.Log.Info("TLS handshake failed", "remote", c.RemoteAddr().String(), "error", err)
+		_ = c.Close()
+		return
 	}
 	c.setTop(top)
 	_ = l.protocol().Serve(&single{top})
 }
 
-// maxHandshake bounds a TLS handshake, in which an honest client has nothing to
-// think about.
-const maxHandshake = 30 * time.Second
-
-func (l *listener) shakeHands(c *conn, t *tls.Conn) error {
+// secure begins TLS on an implicit listener.
+func (l *listener) secure(c *conn) (net.Conn, error) {
+	if l.conf.TLS != "implicit" {
+		return c, nil
+	}
 	now := time.Now()
 	_ = c.SetWriteDeadline(now.Add(l.srv.conf.WriteTimeout))
-	if err := c.SetReadDeadline(now.Add(min(maxHandshake, l.srv.conf.ReadTimeout))); err != nil {
-		return err
+	if err := c.SetReadDeadline(now.Add(l.srv.handshakeTimeout())); err != nil {
+		return nil, err
 	}
-	return t.Handshake()
+	t := tls.Server(c, l.tls)
+	return t, t.Handshake()
 }
+
+// maxHandshake bounds a TLS handshake and a PROXY header, in which an honest
+// peer has nothing to think about.
+const maxHandshake = 30 * time.Second
+
+func (s *Server) handshakeTimeout() time.Duration { return min(maxHandshake, s.conf.ReadTimeout) }
 
 // protocol is go-smtp as this listener needs it. AUTH is always allowed there
 // because the session decides itself (see session.AuthMechanisms).

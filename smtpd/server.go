@@ -67,7 +67,7 @@ func New(c Config) (*Server, error) {
 func (s *Server) Listen() error {
 	var open []*listener
 	for _, lc := range s.conf.Listeners {
-		l := &listener{Listener: lc.Socket, srv: s, conf: lc, tls: tlsConfig(lc, s.conf.GetCertificate)}
+		l := &listener{Listener: lc.Socket, srv: s, conf: lc, tls: tlsConfig(lc, &s.conf)}
 		if l.Listener == nil {
 			sock, err := net.Listen("tcp", lc.Address)
 			if err != nil {
@@ -205,24 +205,38 @@ func (s *Server) end() {
 }
 
 // admit counts a connection in, or says why not. Until forget it is one that
-// Shutdown waits for.
+// Shutdown waits for. Behind a proxy the client is not known yet: see meet.
 func (s *Server) admit(c *conn) *mail.Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping {
 		return mail.Later(421, "4.3.2", "%s is shutting down; try again in a minute", s.conf.Hostname)
 	}
-	if refusal := s.gate.enter(c.remote); refusal != nil {
-		return refusal
+	if !c.announced {
+		if refusal := s.gate.meet(c); refusal != nil {
+			return refusal
+		}
 	}
+	if s.gate.full() && !s.makeRoom() {
+		s.gate.leave(c)
+		return mail.Later(421, "4.3.2", "too many connections are open here; try again in a minute")
+	}
+	s.gate.place(c)
 	s.conns[c] = struct{}{}
 	return nil
 }
 
-func (s *Server) forget(c *conn) {
-	s.gate.leave(c.remote)
+// meet counts the client that a proxy has announced.
+func (s *Server) meet(c *conn) *mail.Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.gate.meet(c)
+}
+
+func (s *Server) forget(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gate.leave(c)
 	delete(s.conns, c)
 	s.changed.Broadcast()
 }

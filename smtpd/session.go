@@ -34,6 +34,7 @@ type session struct {
 	failures int      // of AUTH
 	account  *Account // nil: not logged in
 	mails    int
+	shown    *verdict // of the client's certificate; nil: not looked at
 
 	mu sync.Mutex // for tx: see Data
 	tx *transaction
@@ -178,7 +179,10 @@ func (s *session) checkRights(tx *transaction) error {
 	if tx.known {
 		return tx.deny
 	}
-	ask := fmt.Sprintf("ask the administrator to add your address %s to smtp.network", s.conn.remote)
+	_, ask := s.network()
+	if ask == "" {
+		ask = fmt.Sprintf("ask the administrator to add your address %s to smtp.network", s.conn.remote)
+	}
 	if s.authOpen() || s.lis.conf.Auth != "off" && s.lis.conf.TLS == "starttls" {
 		return mail.Refuse(530, "5.7.0", "you may not send from here without logging in: %s, or %s", s.howToLogIn(), ask)
 	}
@@ -226,7 +230,6 @@ func (s *session) newBody(r io.Reader, tx *transaction) *body {
 	b := newBody(r, received, s.lis.conf.BareNewline == "reject", s.srv.conf.MaxMessageBytes)
 	b.gone = func() bool { return s.conn.left(s.peer.Conn()) }
 	b.hangUp = s.conn.hangUp
-	b.patience = s.srv.conf.ReadTimeout
 	return b
 }
 

@@ -11,11 +11,12 @@ import (
 )
 
 // submitter is who stands behind the session now: the account that logged in,
-// else the network of the client's address, else nobody (known is false), who
+// else the network of the client's address
+// and certificate, else nobody (known is false), who
 // has no rights and can reach Config.Public only.
 func (s *session) submitter() (sub *mail.Submitter, known bool) {
 	sub = &mail.Submitter{Name: "nobody", Session: s.id, Remote: s.conn.RemoteAddr().String(), Helo: s.peer.Hostname(),
-		Loopback: s.conn.remote.IsLoopback() && isLoopback(s.conn.LocalAddr()), Priority: mail.Bulk}
+		Loopback: !s.conn.announced && s.conn.remote.IsLoopback() && isLoopback(s.conn.LocalAddr()), Priority: mail.Bulk}
 	if state, ok := s.peer.TLSConnectionState(); ok {
 		sub.TLS = strings.ReplaceAll(tls.VersionName(state.Version), " ", "")
 	}
@@ -24,7 +25,7 @@ func (s *session) submitter() (sub *mail.Submitter, known bool) {
 		sub.SendAs, sub.Lists, sub.Relay, sub.Priority, sub.RewriteFrom = a.SendAs, a.Lists, a.Relay, a.Priority, a.RewriteFrom
 		return sub, true
 	}
-	if n := fittingNetwork(s.srv.conf.Networks, s.conn.remote); n != nil {
+	if n, _ := s.network(); n != nil {
 		sub.Name = n.name()
 		sub.SendAs, sub.Lists, sub.Relay, sub.Priority, sub.RewriteFrom = n.SendAs, n.Lists, n.Relay, orTransactional(n.Priority), n.RewriteFrom
 		return sub, true
@@ -32,13 +33,17 @@ func (s *session) submitter() (sub *mail.Submitter, known bool) {
 	return sub, false
 }
 
-// fittingNetwork is the network with the longest prefix around a; of equals the first.
-func fittingNetwork(all []Network, a netip.Addr) *Network {
-	var best *Network
+// fittingNetworks are those with the longest prefix around a, in their order.
+func fittingNetworks(all []Network, a netip.Addr) []*Network {
+	var best []*Network
 	for i := range all {
 		n := &all[i]
-		if n.CIDR.Contains(a) && (best == nil || n.CIDR.Bits() > best.CIDR.Bits()) {
-			best = n
+		switch {
+		case !n.CIDR.Contains(a), best != nil && n.CIDR.Bits() < best[0].CIDR.Bits():
+		case best != nil && n.CIDR.Bits() == best[0].CIDR.Bits():
+			best = append(best, n)
+		default:
+			best = []*Network{n}
 		}
 	}
 	return best

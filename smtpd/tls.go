@@ -33,14 +33,20 @@ func (c *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.current.Load(), nil
 }
 
-func tlsConfig(l Listener, get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *tls.Config {
+// tlsConfig asks for a client certificate where one can give rights, and takes
+// any: what it is worth is decided where the rights are (see verdict), because
+// the same listener serves clients that have a bad one, or none.
+func tlsConfig(l Listener, conf *Config) *tls.Config {
 	if l.TLS == "none" {
 		return nil
 	}
 	versions := map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
-	c := &tls.Config{GetCertificate: get, MinVersion: versions[l.TLSMin]}
+	c := &tls.Config{GetCertificate: conf.GetCertificate, MinVersion: versions[l.TLSMin]}
 	if c.MinVersion < tls.VersionTLS12 {
 		c.CipherSuites = oldSuites()
+	}
+	if conf.asksCertificates() {
+		c.ClientAuth = tls.RequestClientCert
 	}
 	return c
 }
