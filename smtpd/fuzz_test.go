@@ -5,11 +5,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 
+	"postern/internal/transcript"
 	"postern/smtpd"
 )
 
@@ -67,19 +67,9 @@ func clientSide(t testing.TB, file string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var b strings.Builder
-	for line := range strings.Lines(string(script)) {
-		line = strings.TrimSuffix(line, "\n")
-		if text, ok := strings.CutPrefix(line, "C: "); ok {
-			b.WriteString(text + "\r\n")
-		}
-		if quoted, ok := strings.CutPrefix(line, "C| "); ok {
-			raw, err := strconv.Unquote(quoted)
-			if err != nil {
-				t.Fatal(err)
-			}
-			b.WriteString(raw)
-		}
+	octets, err := transcript.Sent(string(script))
+	if err != nil {
+		t.Fatal(err)
 	}
-	return []byte(b.String())
+	return octets
 }

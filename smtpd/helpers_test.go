@@ -204,7 +204,7 @@ func use(t testing.TB, c net.Conn) *client {
 
 func (c *client) startTLS(i identity) {
 	c.t.Helper()
-	tc := tls.Client(c.conn, &tls.Config{RootCAs: i.pool, ServerName: "localhost"})
+	tc := tls.Client(c.conn, i.client())
 	if err := tc.Handshake(); err != nil {
 		c.t.Fatal(err)
 	}

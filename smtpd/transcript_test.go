@@ -1,30 +1,25 @@
 package smtpd_test
 
 import (
-	"bufio"
+	"crypto/tls"
 	"errors"
-	"os"
+	"fmt"
+	"net"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 
+	"postern/internal/transcript"
 	"postern/mail"
 	"postern/smtpd"
 )
 
-// TestTranscripts plays every dialogue of testdata against a server of its own.
+// TestTranscripts plays every dialogue of testdata against a server of its own,
+// in the language of the package transcript. Beside it there are
 //
-//	set: key=value …   the listener or server (see apply), before the first line
-//	from: 127.0.5.9    the client's address
-//	C: text            sent with CRLF
-//	C| "text"          sent as a Go string says, without CRLF
-//	S: text            the next line of the server begins so
-//	S~ regexp          the next line of the server matches
-//	S* text            one whole reply, of which the last line begins so
-//	TLS                the client starts TLS here
-//	END                the server closes the connection
+//	set: key=value …   the listener or server (see apply), before the first client
 //	M: n               so many mails have been taken
 //	B~ regexp          the last mail taken, Received field and all, matches
 func TestTranscripts(t *testing.T) {
@@ -38,11 +33,6 @@ func TestTranscripts(t *testing.T) {
 }
 
 func play(t *testing.T, file string) {
-	script, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer script.Close()
 	in := &intake{refusals: map[string]error{
 		"unknown": mail.Refuse(550, "5.1.1", "there is no unknown here"),
 		"full":    mail.Later(452, "4.3.1", "the queue is full"),
@@ -51,78 +41,46 @@ func play(t *testing.T, file string) {
 	id := newIdentity(t)
 	conf := config(t, in)
 	conf.GetCertificate = id.get
-	var c *client
-	from := ""
-	lines := bufio.NewScanner(script)
-	for n := 1; lines.Scan(); n++ {
-		verb, arg, _ := strings.Cut(lines.Text(), " ")
-		if verb == "" || verb[0] == '#' {
-			continue
-		}
-		if verb == "set:" {
+	var s *smtpd.Server
+	p := &transcript.Player{TLS: id.client(), Verbs: map[string]func(string) error{
+		"set:": func(arg string) error {
 			for _, kv := range strings.Fields(arg) {
 				apply(t, &conf, kv)
 			}
-			continue
-		}
-		if verb == "from:" {
-			from = arg
-			continue
-		}
-		if c == nil {
-			c = dial(t, start(t, conf).Addrs()[0], from)
-			if conf.Listeners[0].TLS == "implicit" {
-				c.startTLS(id)
+			return nil
+		},
+		"M:": func(arg string) error {
+			if got := len(in.taken()); strconv.Itoa(got) != arg {
+				return fmt.Errorf("%d mails were taken", got)
 			}
+			return nil
+		},
+		"B~": func(arg string) error {
+			m := in.taken()
+			if len(m) == 0 || !regexp.MustCompile(arg).MatchString(m[len(m)-1].Body) {
+				return fmt.Errorf("mails: %+v", m)
+			}
+			return nil
+		},
+	}}
+	p.Dial = func(_, from string) (net.Conn, error) {
+		if s == nil {
+			s = start(t, conf)
 		}
-		if !step(t, c, in, id, verb, arg) {
-			t.Fatalf("%s:%d: %s", file, n, lines.Text())
+		c := dial(t, s.Addrs()[0], from)
+		if conf.Listeners[0].TLS == "implicit" {
+			c.startTLS(id)
 		}
+		return c.conn, nil
+	}
+	if err := p.Play(file); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// step plays one line and says whether it went as written.
-func step(t *testing.T, c *client, in *intake, id identity, verb, arg string) bool {
-	t.Helper()
-	switch verb {
-	case "C:":
-		c.send(arg + "\r\n")
-	case "C|":
-		raw, err := strconv.Unquote(arg)
-		if err != nil {
-			t.Log(err)
-			return false
-		}
-		c.send(raw)
-	case "S:", "S~":
-		line, err := c.r.ReadString('\n')
-		line = strings.TrimRight(line, "\r\n")
-		if err != nil || verb == "S:" && !strings.HasPrefix(line, arg) || verb == "S~" && !regexp.MustCompile(arg).MatchString(line) {
-			t.Logf("the server said %q (%v)", line, err)
-			return false
-		}
-	case "S*":
-		c.want(arg)
-	case "TLS":
-		c.startTLS(id)
-	case "END":
-		c.ends()
-	case "M:":
-		if got := len(in.taken()); strconv.Itoa(got) != arg {
-			t.Logf("%d mails were taken", got)
-			return false
-		}
-	case "B~":
-		m := in.taken()
-		if len(m) == 0 || !regexp.MustCompile(arg).MatchString(m[len(m)-1].Body) {
-			t.Logf("mails: %+v", m)
-			return false
-		}
-	default:
-		t.Logf("%q is no verb of a transcript", verb)
-		return false
-	}
-	return true
+// client is how somebody connects who trusts this certificate and no other.
+func (i identity) client() *tls.Config {
+	return &tls.Config{RootCAs: i.pool, ServerName: "localhost"}
 }
 
 func apply(t *testing.T, c *smtpd.Config, kv string) {
