@@ -2,8 +2,11 @@ package main_test
 
 import (
 	"bytes"
+	"encoding/base64"
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -130,8 +133,62 @@ func TestExchangeSendsChunks(t *testing.T) {
 		t.Errorf("subjects %q", got)
 	}
 	for _, m := range mails {
-		if !bytes.HasSuffix(m, []byte("JVBERi0xLjQK\r\n--scan--\r\n")) {
+		if !bytes.Contains(m, []byte("JVBERi0xLjQK\r\n--scan--\r\n")) {
 			t.Errorf("a chunk is missing:\n%s", m)
+		}
+	}
+	s.stop()
+}
+
+func TestNodemailerSendsPicturesOverPooledConnections(t *testing.T) {
+	s := openShop(t, maildirLane)
+	s.csv("a@example.net,김민,Female,true")
+	s.serve()
+	s.mustRun("nodemailer", scripted(peer.Command(t, "node"), testdata(t, "pool.js"), way{port: s.implicit}, "", "NODEMAILER="+filepath.Join(peer.NodeModules(t), "nodemailer")))
+	list, mails := s.out(5)
+	want := []string{"소식 0 김민", "소식 1 김민", "소식 2 김민", "소식 3 김민", "소식 4 김민"}
+	if got := subjects(list); !slices.Equal(got, want) {
+		t.Errorf("subjects %q", got)
+	}
+	for i, p := range list {
+		if !strings.Contains(p.HTML, `김민님 <img src="cid:logo@shop"`) || !strings.HasPrefix(p.Text, "김민님") || p.OneClick == "" {
+			t.Errorf("%+v", p)
+		}
+		for _, part := range []string{"Content-Id: <logo@shop>", "iVBORw0KGgoA/w==", base64.StdEncoding.EncodeToString([]byte("%PDF %PDF %PDF "))} {
+			if !bytes.Contains(bytes.ReplaceAll(mails[i], []byte("Content-ID"), []byte("Content-Id")), []byte(part)) {
+				t.Errorf("%q is not in the copy", part)
+			}
+		}
+	}
+	s.stop()
+}
+
+func TestSwaksRelaysInEveryManner(t *testing.T) {
+	s := openShop(t, maildirLane)
+	s.serve()
+	manners := [][]string{{"--port", s.plain, "--protocol", "SMTP", "--helo", "printer"}, {"--port", s.plain, "--pipeline"}, {"--port", s.plain, "--helo", "[127.0.0.1]"},
+		{"--port", s.starttls, "--tls", "--pipeline", "--auth", "PLAIN"}, {"--port", s.implicit, "--tls-on-connect", "--auth", "LOGIN"}}
+	var want []string
+	for i, manner := range manners {
+		subject := fmt.Sprintf("manner %d", i)
+		want = append(want, subject)
+		args := append([]string{"--server", "localhost", "--from", "erp@example.com", "--to", "one@example.net,two@example.net", "--h-To", "one@example.net",
+			"--h-Subject", subject, "--body", "first\n.\n..\nlast", "--auth-user", "marketer@example.com", "--auth-password", password}, manner...)
+		if !slices.Contains(manner, "--auth") {
+			args = slices.DeleteFunc(args, func(a string) bool {
+				return strings.HasPrefix(a, "--auth") || a == "marketer@example.com" || a == password
+			})
+		}
+		s.mustRun("swaks", exec.Command(peer.Command(t, "swaks"), args...))
+	}
+	list, _ := s.out(2 * len(manners))
+	got := subjects(list)
+	if !slices.Equal(slices.Compact(got), want) {
+		t.Errorf("subjects %q", got)
+	}
+	for _, p := range list {
+		if !strings.HasPrefix(strings.ReplaceAll(p.Text, "\r\n", "\n"), "first\n.\n..\nlast\n") || p.From != "erp@example.com" {
+			t.Errorf("%+v", p)
 		}
 	}
 	s.stop()
