@@ -12,8 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/emersion/go-smtp"
 )
 
 // conn is the client's connection below TLS. go-smtp sets a read deadline
@@ -38,18 +36,19 @@ type conn struct {
 	met    bool // counted in gate.by, as client
 	client netip.Prefix
 
-	mu       sync.Mutex
-	busy     bool      // a transaction is open
-	since    time.Time // it is, or was, when busy last changed
-	asked    time.Time // when the client's next command, or step, was first waited for
-	reading  bool      // the client is waited for
-	over     bool      // nothing more is read
-	unwanted bool      // the place was given to another client
-	greeted  bool
-	shaking  bool      // a TLS handshake after STARTTLS
-	arrival  arrival   // of the mail that is being received
-	top      io.Writer // reaches the client in the clear or through TLS; nil while it must not be written to
-	gone     sync.Once
+	mu      sync.Mutex
+	busy    bool      // a transaction is open
+	since   time.Time // it is, or was, when busy last changed
+	asked   time.Time // when the client's next command, or step, was first waited for
+	reading bool      // the client is waited for
+	over    bool      // nothing more is read
+	bye     string    // the session must end with these words; "": go on, or the server stops
+	mute    bool      // they have been said
+	greeted bool
+	shaking bool      // a TLS handshake after STARTTLS
+	arrival arrival   // of the mail that is being received
+	top     io.Writer // reaches the client in the clear or through TLS; nil while it must not be written to
+	gone    sync.Once
 }
 
 // RemoteAddr is the client's, also behind a proxy that announced it.
@@ -84,14 +83,8 @@ func (c *conn) Read(p []byte) (int, error) {
 	if n > 0 || !errors.As(err, &ne) || !ne.Timeout() {
 		return n, err
 	}
-	if c.ending() {
+	if c.ending() || c.silent(late) {
 		return 0, net.ErrClosed
-	}
-	if late {
-		// go-smtp would make a permanent 554 of a timeout inside BDAT, and wait
-		// as long again for the rest of the chunk.
-		c.hangUp()
-		return 0, &smtp.SMTPError{Code: 421, EnhancedCode: smtp.EnhancedCode{4, 4, 2}, Message: "the mail did not arrive in time and was not taken"}
 	}
 	return n, err
 }
@@ -182,23 +175,41 @@ func (c *conn) setReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-func (c *conn) mustEnd() bool { return c.over || c.unwanted || !c.busy && c.srv.isStopping() }
+// silent ends a session whose client has said nothing, or of a mail too little,
+// for too long; a handshake ends by itself. go-smtp would run the half command
+// that it has, and make a permanent 554 of a timeout inside BDAT.
+func (c *conn) silent(late bool) bool {
+	c.mu.Lock()
+	switch {
+	case late:
+		c.bye = "4.4.2 %s has not taken the mail, which did not arrive in time; send it again"
+	case !c.arrival.on && c.top != nil:
+		c.bye = "4.4.2 %s has waited long enough for a command; connect again when there is mail"
+	}
+	c.mu.Unlock()
+	return c.ending()
+}
 
-// ending says whether the session must end. It is told so, once, unless
-// something else has ended it already.
+func (c *conn) mustEnd() bool { return c.over || c.bye != "" || !c.busy && c.srv.isStopping() }
+
+// ending says whether the session must end. The client is told so, once, and
+// nothing after it, unless something else has ended the session already.
 func (c *conn) ending() bool {
 	c.mu.Lock()
-	end, first, top, unwanted := c.mustEnd(), !c.over, c.top, c.unwanted
+	end, first, top, bye := c.mustEnd(), !c.over, c.top, c.bye
 	c.over = end
 	c.mu.Unlock()
-	if end && first && top != nil {
-		_ = c.Conn.SetWriteDeadline(time.Now().Add(min(farewell, c.srv.conf.WriteTimeout)))
-		why := "4.3.2 %s is shutting down; try again in a minute"
-		if unwanted {
-			why = "4.4.2 %s needs this place for another client; connect again when there is mail"
-		}
-		_, _ = fmt.Fprintf(top, "421 "+why+"\r\n", c.srv.conf.Hostname)
+	if !end || !first || top == nil {
+		return end
 	}
+	if bye == "" {
+		bye = "4.3.2 %s is shutting down; try again in a minute"
+	}
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(min(farewell, c.srv.conf.WriteTimeout)))
+	_, _ = fmt.Fprintf(top, "421 "+bye+"\r\n", c.srv.conf.Hostname)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mute = true
 	return end
 }
 
@@ -232,7 +243,7 @@ func (c *conn) idleSince() (t time.Time, idle bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.over || c.unwanted || !c.reading || c.arrival.on:
+	case c.over || c.bye != "" || !c.reading || c.arrival.on:
 		return time.Time{}, false
 	case c.busy:
 		return c.since.Add(c.srv.conf.ReadTimeout), true
@@ -244,7 +255,7 @@ func (c *conn) idleSince() (t time.Time, idle bool) {
 func (c *conn) dismiss() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.unwanted = true
+	c.bye = "4.4.2 %s needs this place for another client; connect again when there is mail"
 	_ = c.Conn.SetReadDeadline(longAgo())
 }
 
@@ -262,7 +273,11 @@ func (c *conn) Write(p []byte) (int, error) {
 		c.shaking, c.top, c.asked = true, nil, time.Now()
 		_ = c.setReadDeadline(c.asked.Add(c.srv.handshakeTimeout()))
 	}
+	mute := c.mute
 	c.mu.Unlock()
+	if mute {
+		return len(p), nil
+	}
 	if failed {
 		c.srv.conf.Log.Info("TLS handshake failed", "remote", c.peer.String(), "after", "STARTTLS")
 		c.hangUp()

@@ -142,8 +142,8 @@ func TestSilence(t *testing.T) {
 	}
 	for _, tt := range []struct{ name, send, want string }{
 		{"command", "", "421 4.4.2"},
-		{"DATA", "DATA\r\nSubject: x\r\n", "421 4.4.2 the mail did not arrive whole"},
-		{"BDAT", "BDAT 100 LAST\r\nSubject: x\r\n", "421 4.4.2 the mail did not arrive in time"},
+		{"DATA", "DATA\r\nSubject: x\r\n", "421 4.4.2 gw.example.com has not taken the mail"},
+		{"BDAT", "BDAT 100 LAST\r\nSubject: x\r\n", "421 4.4.2 gw.example.com has not taken the mail"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			overPipes(t, change, func(t *testing.T, p *pipes) {
