@@ -35,6 +35,7 @@ type App struct {
 	relay    *relay.Relay
 	runner   *expand.Runner
 	renderer *renderer
+	intake   *intake
 	smtp     *smtpd.Server
 	cert     *smtpd.Certificate
 
@@ -97,7 +98,8 @@ func (a *App) build() error {
 	}
 	a.runner = a.newRunner(fields)
 	a.buildPages(keyring, fields)
-	return a.buildSMTP(newIntake(a.cfg, a.spool, a.index, fields, keys, keyring, a.log))
+	a.intake = newIntake(a.cfg, a.spool, a.index, fields, keys, keyring, a.log)
+	return a.buildSMTP()
 }
 
 // openData opens the spool, the directory and the local index.
@@ -127,7 +129,7 @@ func (a *App) newRunner(fields *expand.Fields) *expand.Runner {
 	}
 }
 
-func (a *App) buildSMTP(in *intake) error {
+func (a *App) buildSMTP() error {
 	c, err := a.cfg.smtp()
 	if err != nil {
 		return err
@@ -138,7 +140,7 @@ func (a *App) buildSMTP(in *intake) error {
 		}
 		c.GetCertificate = a.cert.Get
 	}
-	c.Log, c.Intake, c.Public = a.log, in, in.public
+	c.Log, c.Intake, c.Public = a.log, a.intake, a.intake.public
 	if a.smtp, err = smtpd.New(c); err != nil {
 		return err
 	}

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
 	"io"
+	"log/slog"
 	"reflect"
+	"strings"
 
 	"postern/mail"
+	"postern/smtpd"
 	"postern/spool"
 )
 
@@ -45,6 +49,32 @@ func (r Renderer) Cached() (counted, held int64) {
 		held += e.size
 	}
 	return r.r.bytes, held
+}
+
+// CheckSigned judges a mail that is to open the lists with these addresses.
+func CheckSigned(ctx context.Context, lookup func(context.Context, string) ([]string, error), sub *mail.Submitter, raw string, lists ...mail.Address) error {
+	var configs []*ListConfig
+	for _, a := range lists {
+		configs = append(configs, &ListConfig{Address: a})
+	}
+	return checkSigned(ctx, lookup, sub, configs, strings.NewReader(raw), int64(len(raw)))
+}
+
+// Desk is the intake of a gateway that listens nowhere.
+type Desk struct {
+	smtpd.Intake
+	Spool *spool.Spool
+	Close func() error
+}
+
+// OpenDesk opens the data of cfg; keys of signed mail come from lookup.
+func OpenDesk(cfg *Config, lookup func(context.Context, string) ([]string, error)) (Desk, error) {
+	a, err := newApp(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return Desk{}, err
+	}
+	a.intake.lookup = lookup
+	return Desk{a.intake, a.spool, a.close}, nil
 }
 
 // NewProgress shows how far something has come on w.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"mime"
+	"net"
 	"net/textproto"
 	"slices"
 	"strings"
@@ -43,6 +44,7 @@ type intake struct {
 	ours     map[string]bool        // domains that have lists and nobody's mailbox
 	location *time.Location
 	large    chan struct{} // one place, for the large mail that is being compiled
+	lookup   lookupTXT     // for the keys of signed mail
 }
 
 // largeMail is the size in octets from which one mail at a time is compiled: that
@@ -51,7 +53,7 @@ const largeMail = 4 << 20
 
 func newIntake(cfg *Config, s *spool.Spool, index *directory.Index, fields *expand.Fields, keys *sign.Keys, keyring *optout.Keyring, log *slog.Logger) *intake {
 	in := &intake{cfg: cfg, spool: s, index: index, fields: fields, keys: keys, keyring: keyring, log: log,
-		lists: map[string]*ListConfig{}, ours: map[string]bool{}, location: cfg.location(), large: make(chan struct{}, 1)}
+		lists: map[string]*ListConfig{}, ours: map[string]bool{}, location: cfg.location(), large: make(chan struct{}, 1), lookup: net.DefaultResolver.LookupTXT}
 	for i := range cfg.Lists {
 		l := &cfg.Lists[i]
 		in.lists[l.Address.Key()] = l
@@ -80,7 +82,7 @@ func (in *intake) Check(_ context.Context, sub *mail.Submitter, from, to mail.Ad
 		return mail.Refuse(550, "5.1.1", "there is no list %s here", to)
 	}
 	if !sub.Relay {
-		return mail.Refuse(550, "5.7.1", "%s may not send to ordinary addresses such as %s: the right `relay` is missing in the configuration", sub.Name, to)
+		return mail.Refuse(550, "5.7.1", "%s may send to lists only, and %s is none. The administrator can set `relay = true` in %s in the configuration", sub.Name, to, entry(sub))
 	}
 	if _, err := to.ASCII(); err != nil {
 		return err
@@ -93,11 +95,26 @@ func (in *intake) checkList(sub *mail.Submitter, from mail.Address, l *ListConfi
 	case from == "":
 		return mail.Refuse(550, "5.7.1", "%s takes no mail from the null sender: bounces and automatic replies are not expanded", l.Address)
 	case !sub.MayUseList(l.ID):
-		return mail.Refuse(550, "5.7.1", "%s may not send to the list %s: it is not among its `lists` in the configuration", sub.Name, l.Address)
-	case !sub.Authenticated && !sub.Loopback:
-		return mail.Refuse(550, "5.7.1", "the list %s is open only to those who log in (AUTH) or are on this machine; %s is neither", l.Address, sub.Name)
+		return mail.Refuse(550, "5.7.1", "%s may not send to the list %s. The administrator can add %q to the `lists` of %s in the configuration", sub.Name, l.Address, l.ID, entry(sub))
 	}
 	return in.checkRoom()
+}
+
+// mustBeSigned says whether a list trusts only a signature: who did not log in and
+// is not on this machine is known by an address alone.
+func mustBeSigned(sub *mail.Submitter) bool { return !sub.Authenticated && !sub.Loopback }
+
+// entry names the part of the configuration that gives the submitter its rights.
+func entry(sub *mail.Submitter) string {
+	if sub.Authenticated {
+		return "this [[smtp.account]]"
+	}
+	return "this [[smtp.network]]"
+}
+
+// notSendAs refuses a From header.
+func notSendAs(sub *mail.Submitter, from mail.Address) error {
+	return mail.Refuse(550, "5.7.1", "%s may not send mail whose From is %s. Use an address of your own as From; or the administrator can add this one to the `send_as` of %s in the configuration", sub.Name, from, entry(sub))
 }
 
 // checkRoom puts mail off when the queue or the disk is full.
@@ -129,6 +146,9 @@ func (in *intake) Accept(ctx context.Context, sub *mail.Submitter, env mail.Enve
 			return mail.NewID(now), err
 		}
 	}
+	if err := in.checkSigned(ctx, sub, env, body); err != nil {
+		return "", err
+	}
 	if body.Size() >= largeMail {
 		select {
 		case in.large <- struct{}{}:
@@ -146,6 +166,19 @@ func (in *intake) Accept(ctx context.Context, sub *mail.Submitter, env mail.Enve
 		return "", err
 	}
 	return in.keep(ctx, sub, body, raw, msgs)
+}
+
+// checkSigned holds the rule for lists that are reached by an address alone.
+func (in *intake) checkSigned(ctx context.Context, sub *mail.Submitter, env mail.Envelope, body *spool.Body) error {
+	lists, _ := in.split(env.Recipients)
+	if len(lists) == 0 || !mustBeSigned(sub) {
+		return nil
+	}
+	f, err := body.File()
+	if err != nil {
+		return full(err)
+	}
+	return checkSigned(ctx, in.lookup, sub, lists, f, body.Size())
 }
 
 // keep stores the messages but those that were stored when the client sent the
@@ -365,7 +398,7 @@ func (in *intake) message(id mail.ID, sub *mail.Submitter, env mail.Envelope, ra
 // checkFrom holds the right to the From header and to a signature for it.
 func (in *intake) checkFrom(sub *mail.Submitter, from mail.Address) error {
 	if sub.RewriteFrom == "" && !sub.MaySendAs(from) {
-		return mail.Refuse(550, "5.7.1", "%s may not send mail whose From is %s: it is not among its `send_as` in the configuration", sub.Name, from)
+		return notSendAs(sub, from)
 	}
 	if _, found, _ := in.keys.For(from); found {
 		return nil
@@ -390,14 +423,7 @@ func readBody(b *spool.Body) ([]byte, error) {
 // sender, Message-ID and all octets but our own Received field, which is the
 // first. Without a Message-ID there is none.
 func fingerprint(from mail.Address, raw []byte) string {
-	rest := raw
-	for first := true; first || len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t'); first = false {
-		i := bytes.IndexByte(rest, '\n')
-		if i < 0 {
-			return ""
-		}
-		rest = rest[i+1:]
-	}
+	rest := raw[traceLength(raw):]
 	if headerValue(rest, "Message-Id") == "" {
 		return ""
 	}
