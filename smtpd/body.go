@@ -29,11 +29,10 @@ const maxLine = 256 << 10
 // DATA, because the reply has to wait for that end; Read then gives the reason.
 type body struct {
 	src    io.Reader
-	data   bool        // by DATA; false: by BDAT
-	strict bool        // refuse a bare CR, bare LF or NUL instead of mending it
-	max    int64       // octets without our Received field
-	gone   func() bool // asked at the end of BDAT: has the client left in the middle of a chunk?
-	hangUp func()      // asked when go-smtp will not see the end of DATA that was seen here
+	data   bool   // by DATA; false: by BDAT
+	strict bool   // refuse a bare CR, bare LF or NUL instead of mending it
+	max    int64  // octets without our Received field
+	hangUp func() // asked when go-smtp will not see the end of DATA that was seen here
 
 	in   []byte
 	buf  []byte // backing of out
@@ -41,6 +40,9 @@ type body struct {
 	done bool
 	err  error // the refusal, not io.EOF
 	size int64
+
+	declared func() int64 // asked at the end of BDAT: how long the client said that its chunks are
+	arrived  int64        // octets of them
 
 	crs    int // CRs held back until it is known what follows, at most 2
 	mirror lineState
@@ -77,7 +79,7 @@ const (
 func newBody(src io.Reader, received []byte, strict bool, max int64) *body {
 	_, bdat := src.(*io.PipeReader)
 	return &body{src: src, data: !bdat, strict: strict, max: max, out: received, inHeader: true, in: make([]byte, 16<<10),
-		gone: func() bool { return false }, hangUp: func() {}}
+		declared: func() int64 { return 0 }, hangUp: func() {}}
 }
 
 // Read gives io.EOF only after the whole mail; any other error means that the
@@ -99,13 +101,14 @@ func (b *body) Read(p []byte) (int, error) {
 
 func (b *body) fill() {
 	n, err := b.src.Read(b.in)
+	b.arrived += int64(n)
 	b.buf = b.buf[:0]
 	b.scan(b.in[:n])
 	switch {
 	case b.done:
 	case b.data && errors.Is(err, os.ErrDeadlineExceeded):
 		// Only a look; conn says when patience ends.
-	case err == io.EOF && !b.data && b.gone():
+	case err == io.EOF && !b.data && b.arrived < b.declared():
 		b.fail(mail.Later(451, "4.4.2", "the connection ended in the middle of a chunk; the mail was not taken"))
 		b.done = true
 	case err == io.EOF:

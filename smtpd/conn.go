@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,9 +21,8 @@ type conn struct {
 	srv       *Server
 	announced bool // a proxy says in a header for whom it came
 
-	eof     atomic.Bool // the client closed its side, and somebody has read up to there
-	probing atomic.Bool // reads get nothing
-	early   []byte      // what came behind the PROXY header
+	eof   atomic.Bool // the client closed its side, and somebody has read up to there
+	early []byte      // what came behind the PROXY header
 
 	// What the PROXY header changes, before any session begins.
 	peer   net.Addr
@@ -62,9 +60,6 @@ func (c *conn) setRemote(a net.Addr) {
 }
 
 func (c *conn) Read(p []byte) (int, error) {
-	if c.probing.Load() {
-		return 0, os.ErrDeadlineExceeded
-	}
 	if len(c.early) > 0 {
 		n := copy(p, c.early)
 		c.early = c.early[n:]
@@ -296,31 +291,6 @@ func (c *conn) setTop(w io.Writer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.top = w
-}
-
-// left says whether the client closed its side, asked at the end of the last
-// chunk of BDAT, when nobody else reads. go-smtp takes a chunk that is cut short
-// by the end of the connection for a whole one, and half a mail would be taken.
-//
-// On a plain connection the answer is eof. TLS says good-bye in a record of its
-// own, which only a read of the TLS connection remembers. Should that read take
-// an octet of a command that was sent too early, the session ends after the
-// reply, and the client sends that command again on a new connection.
-func (c *conn) left(top net.Conn) bool {
-	if c.eof.Load() {
-		return true
-	}
-	t, ok := top.(*tls.Conn)
-	if !ok {
-		return false
-	}
-	c.probing.Store(true)
-	defer c.probing.Store(false)
-	n, err := t.Read(make([]byte, 1))
-	if n > 0 {
-		c.hangUp()
-	}
-	return err == io.EOF
 }
 
 // Close closes the connection and gives its place to another client.

@@ -3,6 +3,7 @@ package smtpd_test
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -78,29 +79,36 @@ func dialTLS(t testing.TB, s *smtpd.Server, mode string, id identity) *client {
 	return c
 }
 
-// TestAWholeChunkIsTakenThoughMoreIsPipelined, with and without TLS: the probe
-// for a client that left costs a pipelining client at most its session.
+// TestAWholeChunkIsTakenThoughMoreIsPipelined: the next mail, QUIT, and the
+// client's good-bye, all before the first reply. Exim does so.
 func TestAWholeChunkIsTakenThoughMoreIsPipelined(t *testing.T) {
 	id := newIdentity(t)
 	for _, mode := range []string{"none", "starttls", "implicit"} {
-		t.Run(mode, func(t *testing.T) {
-			in := &intake{}
-			conf := config(t, in)
-			conf.Listeners[0].TLS, conf.GetCertificate = mode, id.get
-			c := dialTLS(t, start(t, conf), mode, id)
-			text := strings.Repeat("0123456789abcd\r\n", 1000)
-			c.send("MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\nBDAT 16000 LAST\r\n" + text + "QUIT\r\n")
-			c.want("250")
-			c.want("250")
-			c.want("250 2.0.0 queued")
-			rest, _ := io.ReadAll(c.r)
-			if s := string(rest); s != "" && !strings.HasPrefix(s, "221") {
-				t.Errorf("after the 250: %q", s)
-			}
-			if got := in.taken(); len(got) != 1 || afterTrace(t, got[0]) != text {
-				t.Errorf("%d mails were taken, or not as they were sent", len(got))
-			}
-		})
+		for _, lines := range []int{3, 1000} {
+			t.Run(fmt.Sprintf("%s, %d lines", mode, lines), func(t *testing.T) {
+				in := &intake{}
+				conf := config(t, in)
+				conf.Listeners[0].TLS, conf.GetCertificate = mode, id.get
+				c := dialTLS(t, start(t, conf), mode, id)
+				text := strings.Repeat("0123456789abcd\r\n", lines)
+				mail := fmt.Sprintf("MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\nBDAT 16\r\n%sBDAT %d LAST\r\n%s", text[:16], len(text)-16, text[16:])
+				c.send(mail + mail + "QUIT\r\n")
+				if tc, ok := c.conn.(*tls.Conn); ok {
+					_ = tc.CloseWrite()
+				}
+				_ = rawConn(c).CloseWrite()
+				for range 2 {
+					c.want("250")
+					c.want("250")
+					c.want("250 2.0.0 Continue")
+					c.want("250 2.0.0 queued")
+				}
+				c.want("221")
+				if got := in.taken(); len(got) != 2 || afterTrace(t, got[0]) != text || afterTrace(t, got[1]) != text {
+					t.Errorf("%d mails were taken, or not as they were sent", len(got))
+				}
+			})
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -228,9 +229,18 @@ func (s *session) Data(r io.Reader) error {
 func (s *session) newBody(r io.Reader, tx *transaction) *body {
 	received := receivedField(s.srv.conf.Hostname, tx.id, tx.esmtp, tx.sub, tx.env, time.Now())
 	b := newBody(r, received, s.lis.conf.BareNewline == "reject", s.srv.conf.MaxMessageBytes)
-	b.gone = func() bool { return s.conn.left(s.peer.Conn()) }
+	b.declared = func() int64 { return declared(s.peer) }
 	b.hangUp = s.conn.hangUp
 	return b
+}
+
+// declared is the sum of the chunk sizes in the BDAT commands of this mail, once
+// the last chunk has ended. go-smtp takes a chunk that is cut short by the end of
+// the connection for a whole one, and keeps this number to itself; the connection
+// cannot be asked instead, because the client may well have closed it after a
+// whole chunk and a QUIT. Without the field this panics, and no mail is taken.
+func declared(c *smtp.Conn) int64 {
+	return reflect.ValueOf(c).Elem().FieldByName("bytesReceived").Int()
 }
 
 // accept gives the mail to the intake. What body found wrong explains an error
