@@ -34,6 +34,7 @@ type Submitter struct {
 	TLS           string   // "TLS1.3", "" without
 	SendAs        []string // patterns for [MatchAddress]
 	Lists         []string // list ids
+	Tenants       []string // domains that X-OriginatorOrg may name in place of a signed To; see config.toml
 	Relay         bool     // may send to ordinary addresses
 	Priority      Priority
 	RewriteFrom   Address // "" leaves From as it is

@@ -86,6 +86,7 @@ type Network struct {
 	// CertNames are DNS names, one of which a valid certificate must bear; its
 	// wildcard covers one label. A name with a wildcard here is only that very name.
 	CertNames   []string
+	Tenants     []string // for the intake, as in [mail.Submitter]
 	SendAs      []string
 	Lists       []string
 	Relay       bool

@@ -28,6 +28,7 @@ func (s *session) submitter() (sub *mail.Submitter, known bool) {
 	if n, _ := s.network(); n != nil {
 		sub.Name = n.name()
 		sub.SendAs, sub.Lists, sub.Relay, sub.Priority, sub.RewriteFrom = n.SendAs, n.Lists, n.Relay, orTransactional(n.Priority), n.RewriteFrom
+		sub.Tenants = n.Tenants
 		return sub, true
 	}
 	return sub, false

@@ -93,6 +93,7 @@ type NetworkConfig struct {
 	CIDR          netip.Prefix  `toml:"cidr"`
 	TrustLoopback bool          `toml:"trust_loopback"`
 	CertNames     []string      `toml:"cert_names"`
+	Tenants       []string      `toml:"tenants"` // domains in X-OriginatorOrg
 	SendAs        []string      `toml:"send_as"`
 	Relay         bool          `toml:"relay"`
 	Lists         []string      `toml:"lists"`

@@ -104,6 +104,9 @@ func (k *checker) rights(c *Config) {
 		}
 		k.right(c, path, n.SendAs, n.Lists, n.Relay, n.Priority, n.RewriteFrom)
 		k.limits(c, path, n.PerMinute, n.PerDay)
+		for j, d := range n.Tenants {
+			k.domain(fmt.Sprintf("%s.tenants[%d]", path, j), d)
+		}
 		if open := openListener(&c.SMTP); n.Relay && n.CIDR.IsValid() && n.CIDR.Addr().IsLoopback() && !n.TrustLoopback && open != "" {
 			k.found.add(path+".trust_loopback", "a loopback network with relay, while a listener is open on %s: behind a proxy or NAT "+
 				"strangers look like loopback and could send anything; set trust_loopback = true if there is none", open)

@@ -78,7 +78,7 @@ func (a *AccountConfig) setDefaults() {
 }
 
 func (n *NetworkConfig) setDefaults() {
-	*n = NetworkConfig{CertNames: []string{}, SendAs: []string{}, Lists: []string{}, Priority: mail.Transactional}
+	*n = NetworkConfig{CertNames: []string{}, Tenants: []string{}, SendAs: []string{}, Lists: []string{}, Priority: mail.Transactional}
 }
 
 func (l *ListConfig) setDefaults() {

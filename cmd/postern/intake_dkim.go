@@ -181,10 +181,17 @@ func (m *signedMail) judge(c *dkim.Verification) verdict {
 // the list: a signature is valid wherever the mail is brought, and a mail to
 // somebody else could be brought here by anybody who shares the network.
 func (m *signedMail) covers(c *dkim.Verification) *mail.Error {
-	for _, name := range []string{"Subject", "To", "Cc", "Reply-To"} {
+	needed := []string{"Subject", "Reply-To", "To", "Cc"}
+	if m.ownTenant() {
+		needed = needed[:2]
+	}
+	for _, name := range needed {
 		if m.head.Count(name) > 0 && !slices.ContainsFunc(c.HeaderKeys, func(k string) bool { return strings.EqualFold(k, name) }) {
-			return m.refuse("5.7.21", "its DKIM signature of %s does not cover %s, so others could change that and send the mail again: have it signed too (h=), or let the mail program log in (AUTH)", oneName(c.Domain), name)
+			return m.refuse("5.7.21", "its DKIM signature of %s does not cover %s, so others could change that and send the mail again: %s, or let the mail program log in (AUTH)", oneName(c.Domain), name, m.howToCover(name))
 		}
+	}
+	if m.ownTenant() {
+		return nil
 	}
 	written := append(m.head.Mailboxes("To"), m.head.Mailboxes("Cc")...)
 	for _, l := range m.lists {
@@ -193,6 +200,24 @@ func (m *signedMail) covers(c *dkim.Verification) *mail.Error {
 		}
 	}
 	return nil
+}
+
+func (m *signedMail) howToCover(name string) string {
+	if (name == "To" || name == "Cc") && m.head.Count("X-OriginatorOrg") > 0 {
+		return "have the administrator name your domain in the `tenants` of this [[smtp.network]]"
+	}
+	return "have it signed too (h=)"
+}
+
+// ownTenant says whether the service that brings the mail names one of the
+// network's own tenants as its sender. Microsoft 365 signs neither To nor Cc, but
+// writes this field itself, whatever its customers send.
+func (m *signedMail) ownTenant() bool {
+	if m.head.Count("X-OriginatorOrg") != 1 {
+		return false
+	}
+	org := m.head.Text("X-OriginatorOrg")
+	return slices.ContainsFunc(m.sub.Tenants, func(t string) bool { return strings.EqualFold(t, org) })
 }
 
 func (m *signedMail) unsigned() verdict {

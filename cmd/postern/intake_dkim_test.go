@@ -168,6 +168,34 @@ func TestListsOpenedByDKIM(t *testing.T) {
 	}
 }
 
+// TestMicrosoft365 signs as it does: neither To nor Cc. What tells its customers
+// apart is the field that it writes itself.
+func TestMicrosoft365(t *testing.T) {
+	key, record := newKey(t)
+	dns := keysInDNS{"s._domainkey.example.com": record}
+	text := signed(t, key, "example.com", campaign, only("From", "Date", "Subject", "Message-ID", "Content-Type", "MIME-Version", "X-MS-Exchange-SenderADCheck"))
+	for _, tt := range []struct {
+		name, add, want string
+		tenants         []string
+	}{
+		{"our tenant", "X-OriginatorOrg: Example.com\r\n", "", []string{"example.org", "example.com"}},
+		{"our tenant, which nobody named", "X-OriginatorOrg: example.com\r\n", "does not cover To, so others could change that and send the mail again: have the administrator name your domain in the `tenants` of this [[smtp.network]], or", nil},
+		{"another tenant", "X-OriginatorOrg: evil.example\r\n", "does not cover To", []string{"example.com"}},
+		{"no tenant", "", "does not cover To", []string{"example.com", ""}},
+		{"two tenants", "X-OriginatorOrg: evil.example\r\nX-OriginatorOrg: example.com\r\n", "does not cover To", []string{"example.com"}},
+		{"our tenant, and a Reply-To that was not signed", "X-OriginatorOrg: example.com\r\nReply-To: x@example.org\r\n", "does not cover Reply-To", []string{"example.com"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sub := cloud()
+			sub.Tenants = tt.tenants
+			err := postern.CheckSigned(t.Context(), dns.lookup, sub, trace+tt.add+text, "promo@lists.example.com")
+			if got := fmt.Sprint(err); err == nil && tt.want != "" || err != nil && (tt.want == "" || !strings.Contains(got, tt.want)) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
 // TestAMailSignedByAnotherProgram, of dkimpy, and not by the library that verifies.
 func TestAMailSignedByAnotherProgram(t *testing.T) {
 	raw, err := os.ReadFile("testdata/dkimpy.eml")

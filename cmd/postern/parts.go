@@ -192,7 +192,7 @@ func (c *Config) smtp() (smtpd.Config, error) {
 	}
 	for _, n := range s.Networks {
 		out.Networks = append(out.Networks, smtpd.Network{
-			CIDR: n.CIDR, TrustLoopback: n.TrustLoopback, CertNames: n.CertNames, SendAs: n.SendAs, Lists: n.Lists,
+			CIDR: n.CIDR, TrustLoopback: n.TrustLoopback, CertNames: n.CertNames, Tenants: n.Tenants, SendAs: n.SendAs, Lists: n.Lists,
 			Relay: n.Relay, Priority: n.Priority, PerMinute: n.PerMinute, PerDay: n.PerDay, RewriteFrom: n.RewriteFrom,
 		})
 	}
