@@ -90,3 +90,14 @@ func Dynalite(t testing.TB) string {
 		"--port", fmt.Sprint(port), "--createTableMs", "0", "--deleteTableMs", "0", "--updateTableMs", "0")
 	return fmt.Sprintf("http://127.0.0.1:%d", port)
 }
+
+// Unpacked is the folder with the files of a Debian package that is not
+// installed, such as exim's.
+func Unpacked(t testing.TB, pkg string) string {
+	t.Helper()
+	d := filepath.Join(filepath.Dir(NodeModules(t)), "debs", pkg)
+	if _, err := os.Stat(d); err != nil {
+		t.Fatalf("this test needs the files of the package %s: run `make e2e`", pkg)
+	}
+	return d
+}
