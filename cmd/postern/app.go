@@ -29,15 +29,16 @@ type App struct {
 	cfg *Config
 	log *slog.Logger
 
-	spool    *spool.Spool
-	store    directory.Store
-	index    *directory.Index
-	relay    *relay.Relay
-	runner   *expand.Runner
-	renderer *renderer
-	intake   *intake
-	smtp     *smtpd.Server
-	cert     *smtpd.Certificate
+	spool     *spool.Spool
+	store     directory.Store
+	index     *directory.Index
+	relay     *relay.Relay
+	runner    *expand.Runner
+	renderer  *renderer
+	intake    *intake
+	smtp      *smtpd.Server
+	cert      *smtpd.Certificate
+	clientCAs *smtpd.ClientCAs
 
 	servers   []*http.Server
 	listeners []net.Listener // of servers, in the same order: opt-out, admin, control
@@ -139,6 +140,12 @@ func (a *App) buildSMTP() error {
 			return err
 		}
 		c.GetCertificate = a.cert.Get
+	}
+	if f := a.cfg.SMTP.TLS.ClientCAFile; f != "" {
+		if a.clientCAs, err = smtpd.LoadClientCAs(f); err != nil {
+			return err
+		}
+		c.ClientCAs = a.clientCAs.Get
 	}
 	c.Log, c.Intake, c.Public = a.log, a.intake, a.intake.public
 	if a.smtp, err = smtpd.New(c); err != nil {
@@ -327,12 +334,16 @@ func (a *App) close() error {
 	return err
 }
 
-// Reload reads the certificate again. Other changes of the configuration want a
+// Reload reads the certificate and the authorities of client certificates again. Other changes of the configuration want a
 // restart, and Reload says so in the log.
 func (a *App) Reload() error {
 	a.log.Info("certificates are read again; other changes of the configuration need a restart")
-	if a.cert == nil {
-		return nil
+	var err error
+	if a.cert != nil {
+		err = a.cert.Reload()
 	}
-	return a.cert.Reload()
+	if a.clientCAs != nil {
+		err = errors.Join(err, a.clientCAs.Reload())
+	}
+	return err
 }

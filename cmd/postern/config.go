@@ -72,8 +72,9 @@ type ListenerConfig struct {
 }
 
 type SMTPTLSConfig struct {
-	CertFile string `toml:"cert_file"`
-	KeyFile  string `toml:"key_file"`
+	CertFile     string `toml:"cert_file"`
+	KeyFile      string `toml:"key_file"`
+	ClientCAFile string `toml:"client_ca_file"` // authorities of network.cert_names; "": the system's
 }
 
 type AccountConfig struct {

@@ -76,6 +76,11 @@ func (k *checker) listener(path string, l *ListenerConfig, s *SMTPConfig, seen m
 	k.oneOf(path+".tls_min", l.TLSMin, "1.0", "1.1", "1.2", "1.3")
 	k.oneOf(path+".auth", l.Auth, "required", "optional", "off")
 	k.oneOf(path+".bare_newline", l.BareNewline, "reject", "normalise")
+	for j, p := range l.ProxyProtocolFrom {
+		if p.Bits() == 0 {
+			k.found.add(fmt.Sprintf("%s.proxy_protocol_from[%d]", path, j), "%s would let anybody pretend to come from any address: name your load balancers", p)
+		}
+	}
 	if (l.TLS == "starttls" || l.TLS == "implicit") && s.TLS.CertFile == "" {
 		k.found.add(path+".tls", "%q needs smtp.tls.cert_file and smtp.tls.key_file", l.TLS)
 	}
@@ -100,13 +105,14 @@ func (k *checker) rights(c *Config) {
 		if !n.CIDR.IsValid() {
 			k.found.add(path+".cidr", `is missing: a network such as "10.0.0.0/8"`)
 		} else {
-			k.unique(path+".cidr", n.CIDR.String(), cidrs)
+			k.unique(path+".cidr", networkKey(n), cidrs)
 		}
 		k.right(c, path, n.SendAs, n.Lists, n.Relay, n.Priority, n.RewriteFrom)
 		k.limits(c, path, n.PerMinute, n.PerDay)
 		for j, d := range n.Tenants {
 			k.domain(fmt.Sprintf("%s.tenants[%d]", path, j), d)
 		}
+		k.certNames(path, n, &c.SMTP)
 		if open := openListener(&c.SMTP); n.Relay && n.CIDR.IsValid() && n.CIDR.Addr().IsLoopback() && !n.TrustLoopback && open != "" {
 			k.found.add(path+".trust_loopback", "a loopback network with relay, while a listener is open on %s: behind a proxy or NAT "+
 				"strangers look like loopback and could send anything; set trust_loopback = true if there is none", open)
@@ -121,6 +127,28 @@ func (k *checker) limits(c *Config, path string, perMinute, perDay int) {
 	atLeast(k, path+".per_day", perDay, 0)
 	if perDay > 0 && c.Relay.Retention < 24*time.Hour {
 		k.found.add(path+".per_day", "a limit for a day is counted from the messages of the last 24 hours, and relay.retention = %q drops them earlier: make it at least \"24h\"", c.Relay.Retention)
+	}
+}
+
+// networkKey is the network's addresses, which may be there again for other
+// certificates.
+func networkKey(n *NetworkConfig) string {
+	if len(n.CertNames) == 0 {
+		return n.CIDR.String()
+	}
+	return n.CIDR.String() + " with cert_names " + strings.ToLower(strings.Join(n.CertNames, ", "))
+}
+
+// certNames checks the names of the client certificates that a network wants.
+func (k *checker) certNames(path string, n *NetworkConfig, s *SMTPConfig) {
+	tls := slices.ContainsFunc(s.Listeners, func(l ListenerConfig) bool { return l.TLS != "none" })
+	if len(n.CertNames) > 0 && !tls {
+		k.found.add(path+".cert_names", "no listener speaks TLS, so no client could show a certificate: set tls of an smtp.listener")
+	}
+	for j, name := range n.CertNames {
+		if name == "" || strings.ContainsAny(name, " \t\r\n@/") {
+			k.found.add(fmt.Sprintf("%s.cert_names[%d]", path, j), "%q is not a DNS name such as mail.example.com", name)
+		}
 	}
 }
 

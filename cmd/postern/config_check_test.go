@@ -166,6 +166,38 @@ send_as = ["*"]
 lists = ["promo"]
 `, `smtp.network[1].cidr: "10.0.0.0/33" is not a network such as "10.0.0.0/8"
 smtp.network[0].cidr: is missing: a network such as "10.0.0.0/8"`},
+		{"certificates of clients", working + `
+[smtp.tls]
+client_ca_file = "absent.pem"
+[[smtp.listener]]
+address = "127.0.0.1:0"
+proxy_protocol_from = ["10.0.0.7/32", "::/0"]
+[[smtp.network]]
+cidr = "10.0.0.0/8"
+cert_names = ["a.example.com", "mail@example.com"]
+send_as = ["*"]
+relay = true
+[[smtp.network]]
+cidr = "10.0.0.0/8"
+cert_names = ["B.example.com"]
+send_as = ["*"]
+relay = true
+[[smtp.network]]
+cidr = "10.0.0.0/8"
+cert_names = ["b.example.com"]
+send_as = ["*"]
+relay = true
+[[smtp.network]]
+cidr = "10.0.0.0/8"
+send_as = ["*"]
+relay = true
+`, `smtp.listener[0].proxy_protocol_from[1]: ::/0 would let anybody pretend to come from any address: name your load balancers
+smtp.network[0].cert_names: no listener speaks TLS, so no client could show a certificate: set tls of an smtp.listener
+smtp.network[0].cert_names[1]: "mail@example.com" is not a DNS name such as mail.example.com
+smtp.network[1].cert_names: no listener speaks TLS, so no client could show a certificate: set tls of an smtp.listener
+smtp.network[2].cidr: "10.0.0.0/8 with cert_names b.example.com" is already that of smtp.network[1]
+smtp.network[2].cert_names: no listener speaks TLS, so no client could show a certificate: set tls of an smtp.listener
+smtp.tls.client_ca_file: read the authorities of client certificates: open absent.pem: no such file or directory`},
 		{"loopback relay behind an open listener", working + `
 [[smtp.listener]]
 address = "127.0.0.1:2525"

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"postern/relay/sign"
+	"postern/smtpd"
 )
 
 // readSecrets puts the content of the secret files into their secrets.
@@ -33,6 +34,7 @@ func (c *Config) readSecrets(found *problems) {
 // before anything listens.
 func (c *Config) checkFiles(found *problems) {
 	certificate(found, "smtp.tls", c.SMTP.TLS.CertFile, c.SMTP.TLS.KeyFile)
+	clientCAs(found, c.SMTP.TLS.ClientCAFile)
 	certificate(found, "admin", c.Admin.CertFile, c.Admin.KeyFile)
 	c.checkKeys(found)
 }
@@ -53,6 +55,15 @@ func certificate(found *problems, path, certFile, keyFile string) {
 	}
 	if _, err := tls.LoadX509KeyPair(certFile, keyFile); err != nil {
 		found.add(path+".cert_file", "%s and %s are no certificate with its key: %w", certFile, keyFile, err)
+	}
+}
+
+func clientCAs(found *problems, file string) {
+	if file == "" {
+		return
+	}
+	if _, err := smtpd.LoadClientCAs(file); err != nil {
+		found.add("smtp.tls.client_ca_file", "%w", err)
 	}
 }
 
