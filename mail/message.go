@@ -60,6 +60,15 @@ func (s *Submitter) MayUseList(id string) bool {
 	return false
 }
 
+// Entry names the part of the configuration that gives the submitter its rights,
+// for sentences.
+func (s *Submitter) Entry() string {
+	if s.Authenticated {
+		return "this [[smtp.account]]"
+	}
+	return "this [[smtp.network]]"
+}
+
 // MessageState is where a message is on its way.
 type MessageState string
 

@@ -66,12 +66,12 @@ func maySend(sub *mail.Submitter, from mail.Address) error {
 		if sub.Relay {
 			return nil
 		}
-		return mail.Refuse(550, "5.7.1", "%s may not send with an empty sender (MAIL FROM:<>): that needs relay = true", sub.Name)
+		return mail.Refuse(550, "5.7.1", "%s may not send with an empty sender (MAIL FROM:<>): that needs relay = true; set a sender address in the sending program, or have the administrator write that into %s", sub.Name, sub.Entry())
 	}
 	if sub.MaySendAs(from) {
 		return nil
 	}
-	return mail.Refuse(550, "5.7.1", "%s may not send as %s: the address is missing in its send_as", sub.Name, from)
+	return mail.Refuse(550, "5.7.1", "%s may not send as %s: the address is missing in its send_as; set an address of your own as the sender, or have the administrator add this one to %s", sub.Name, from, sub.Entry())
 }
 
 // parseSender reads what MAIL FROM named; "" is the null sender.

@@ -79,10 +79,10 @@ func (in *intake) Check(_ context.Context, sub *mail.Submitter, from, to mail.Ad
 		return in.checkList(sub, from, l)
 	}
 	if in.ours[to.Domain()] {
-		return mail.Refuse(550, "5.1.1", "there is no list %s here", to)
+		return mail.Refuse(550, "5.1.1", "there is no list %s here; is the address written rightly?", to)
 	}
 	if !sub.Relay {
-		return mail.Refuse(550, "5.7.1", "%s may send to lists only, and %s is none. The administrator can set `relay = true` in %s in the configuration", sub.Name, to, entry(sub))
+		return mail.Refuse(550, "5.7.1", "%s may not send to ordinary addresses such as %s: the right `relay` is missing in the configuration; send to a list, or have the administrator set `relay = true` in %s", sub.Name, to, sub.Entry())
 	}
 	if _, err := to.ASCII(); err != nil {
 		return err
@@ -93,9 +93,9 @@ func (in *intake) Check(_ context.Context, sub *mail.Submitter, from, to mail.Ad
 func (in *intake) checkList(sub *mail.Submitter, from mail.Address, l *ListConfig) error {
 	switch {
 	case from == "":
-		return mail.Refuse(550, "5.7.1", "%s takes no mail from the null sender: bounces and automatic replies are not expanded", l.Address)
+		return mail.Refuse(550, "5.7.1", "%s takes no mail with an empty sender (MAIL FROM:<>), as bounces and automatic replies have it; send it from an address of your own", l.Address)
 	case !sub.MayUseList(l.ID):
-		return mail.Refuse(550, "5.7.1", "%s may not send to the list %s. The administrator can add %q to the `lists` of %s in the configuration", sub.Name, l.Address, l.ID, entry(sub))
+		return mail.Refuse(550, "5.7.1", "%s may not send to the list %s: it is not among its `lists` in the configuration; have the administrator add %q in %s", sub.Name, l.Address, l.ID, sub.Entry())
 	}
 	return in.checkRoom()
 }
@@ -104,17 +104,9 @@ func (in *intake) checkList(sub *mail.Submitter, from mail.Address, l *ListConfi
 // is not on this machine is known by an address alone.
 func mustBeSigned(sub *mail.Submitter) bool { return !sub.Authenticated && !sub.Loopback }
 
-// entry names the part of the configuration that gives the submitter its rights.
-func entry(sub *mail.Submitter) string {
-	if sub.Authenticated {
-		return "this [[smtp.account]]"
-	}
-	return "this [[smtp.network]]"
-}
-
 // notSendAs refuses a From header.
 func notSendAs(sub *mail.Submitter, from mail.Address) error {
-	return mail.Refuse(550, "5.7.1", "%s may not send mail whose From is %s. Use an address of your own as From; or the administrator can add this one to the `send_as` of %s in the configuration", sub.Name, from, entry(sub))
+	return mail.Refuse(550, "5.7.1", "%s may not send mail whose From is %s: it is not among its `send_as` in the configuration; use an address of your own as From, or have the administrator add this one to %s", sub.Name, from, sub.Entry())
 }
 
 // checkRoom puts mail off when the queue or the disk is full.
@@ -406,7 +398,7 @@ func (in *intake) checkFrom(sub *mail.Submitter, from mail.Address) error {
 	if freeMail(from.Domain()) {
 		return mail.Refuse(550, "5.7.1", "From is %s, and only %s can sign for its own addresses, so receivers would refuse every copy; use an address of your own domain as From, and this one in Reply-To", from, from.Domain())
 	}
-	return mail.Refuse(550, "5.7.1", "From is %s, and there is no [[dkim]] key for %s in the configuration; use a From for which there is one, or have the administrator add it (`postern dkim keygen`)", from, from.Domain())
+	return mail.Refuse(550, "5.7.1", "From is %s, and there is no [[dkim]] key for %s in the configuration; use a From for which there is one, or have the administrator add it (`postern dkim keygen`), or set `rewrite_from` for a device that can have no other", from, from.Domain())
 }
 
 func readBody(b *spool.Body) ([]byte, error) {

@@ -147,7 +147,7 @@ func TestListsOpenedByDKIM(t *testing.T) {
 		{"two From", "From : Boss <boss@example.com>\r\n" + good, `a mail needs one From field, and this one has 2`},
 		{"two authors", signed(t, key, "example.com", replace(campaign, "From: ", "From: boss@example.com, ")), `a mail needs one address in From, and this one has 2`},
 		{"no From", "To: promo@lists.example.com\r\n\r\n", `a mail needs one From field, and this one has 0`},
-		{"a From that is not theirs", signed(t, key, "example.net", replace(campaign, "@example.com", "@example.net")), `550 5.7.1 network 192.0.2.0/24 may not send mail whose From is marketer@example.net. Use an address of your own as From; or the administrator can add this one to the ` + "`send_as`" + ` of this [[smtp.network]] in the configuration`},
+		{"a From that is not theirs", signed(t, key, "example.net", replace(campaign, "@example.com", "@example.net")), `550 5.7.1 network 192.0.2.0/24 may not send mail whose From is marketer@example.net: it is not among its ` + "`send_as`" + ` in the configuration; use an address of your own as From, or have the administrator add this one to this [[smtp.network]]`},
 		{"a line that is no field", "-- scanned --\r\n" + good, `which is no header field`},
 		{"a header without end", strings.Repeat("X: y\r\n", 50000) + good, `which is too long for a list`},
 		{"nothing", "", `a mail needs one From field, and this one has 0`},
