@@ -246,7 +246,7 @@ func oneName(d string) string {
 	if len(d) > 80 {
 		d = d[:80] + "..."
 	}
-	return fmt.Sprintf("%q", d)
+	return d
 }
 
 // traceLength is how long the first field is: our own Received.
