@@ -51,6 +51,7 @@ fuzz:
 
 # The table goes into docs/bench.md when it is measured on a quiet machine.
 bench: build
+	@.ci/peers e2e
 	go run ./internal/bench -postern ./postern
 
 e2e:

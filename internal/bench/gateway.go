@@ -35,6 +35,7 @@ type gateway struct {
 type gatewayOptions struct {
 	users  int
 	signed bool
+	relay  bool   // ordinary mail is taken
 	lane   string // TOML of the lane, without its header
 	down   bool   // nobody is at the other end of the lane
 }
@@ -56,6 +57,9 @@ func (b *bench) start(o gatewayOptions) (*gateway, error) {
 	g := &gateway{dir: dir, binary: b.binary, showLog: !o.down}
 	if err := g.configure(o); err != nil {
 		return nil, err
+	}
+	if o.users == 0 {
+		return g, g.serve()
 	}
 	if err := writeUsers(filepath.Join(dir, "users.csv"), o.users); err != nil {
 		return nil, err
@@ -88,6 +92,7 @@ address = %q
 cidr = "127.0.0.0/8"
 send_as = ["*@example.com"]
 lists = ["all"]
+relay = %v
 [[list]]
 id = "all"
 address = "all@lists.example.com"
@@ -104,7 +109,7 @@ listen = "127.0.0.1:%s"
 listen = "127.0.0.1:%s"
 [[lane]]
 name = "default"
-%s`, g.smtp, o.signed, ports[1], ports[2], o.lane)
+%s`, g.smtp, o.relay, o.signed, ports[1], ports[2], o.lane)
 	return os.WriteFile(filepath.Join(g.dir, "config.toml"), []byte(config), 0o600)
 }
 
@@ -237,9 +242,14 @@ func (g *gateway) end() error {
 }
 
 func (g *gateway) stop() {
+	g.halt()
+	_ = os.RemoveAll(g.dir)
+}
+
+// halt ends the gateway and leaves its files.
+func (g *gateway) halt() {
 	if g.cmd != nil {
 		_ = g.cmd.Process.Kill()
 		_ = g.cmd.Wait()
 	}
-	_ = os.RemoveAll(g.dir)
 }

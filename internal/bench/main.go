@@ -1,6 +1,7 @@
 // Command bench measures Postern against what cannot be avoided, in one run on
 // one machine: the real program, started as a user would start it, and beside it
-// bare loops that only sign and deliver. It prints a Markdown table of ratios;
+// bare loops that only sign and deliver; and its acceptance of mail beside a
+// private postfix and a bare go-smtp server. It prints a Markdown table of ratios;
 // `make bench` runs it. Absolute rates are those of this machine and this hour.
 //
 // The sink that swallows mail and the null SES server are processes of their own
@@ -34,8 +35,9 @@ func run(args []string) error {
 	}
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	binary := flags.String("postern", "./postern", "the program to measure")
-	only := flags.String("only", "", "comma-separated: smtp, ses, first, memory; all when empty")
+	only := flags.String("only", "", "comma-separated: accept, smtp, ses, first, memory; all when empty")
 	copies := flags.Int("copies", 5000, "copies of a campaign to the SMTP sink")
+	mails := flags.Int("mails", 5000, "ordinary mails that are handed over in a round of accept")
 	rounds := flags.Int("rounds", 3, "rounds of each comparison; the median counts")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -49,12 +51,12 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	b := &bench{dir: dir, binary: path, copies: *copies, rounds: *rounds}
+	b := &bench{dir: dir, binary: path, copies: *copies, mails: *mails, rounds: *rounds}
 	fmt.Println("| what | Postern | bare | share | goal |\n| --- | --- | --- | --- | --- |")
 	for _, part := range []struct {
 		name string
 		run  func() error
-	}{{"smtp", b.smtp}, {"ses", b.ses}, {"first", b.first}, {"memory", b.memory}} {
+	}{{"accept", b.accept}, {"smtp", b.smtp}, {"ses", b.ses}, {"first", b.first}, {"memory", b.memory}} {
 		if *only != "" && !slices.Contains(strings.Split(*only, ","), part.name) {
 			continue
 		}
@@ -69,6 +71,7 @@ type bench struct {
 	dir    string
 	binary string
 	copies int
+	mails  int
 	rounds int
 }
 
