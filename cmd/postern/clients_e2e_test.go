@@ -15,12 +15,12 @@ import (
 )
 
 // mustRun runs a client in the gateway's directory and gives what it said.
-func (s *shop) mustRun(name string, cmd *exec.Cmd) string {
-	s.t.Helper()
-	cmd.Dir = s.dir
+func (g *gateway) mustRun(name string, cmd *exec.Cmd) string {
+	g.t.Helper()
+	cmd.Dir = g.dir
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		s.t.Fatalf("%s: %v\n%s\n%s", name, err, out, s.log)
+		g.t.Fatalf("%s: %v\n%s\n%s", name, err, out, g.log)
 	}
 	return string(out)
 }
@@ -35,14 +35,14 @@ func (s *shop) speak(client string) string {
 }
 
 // out gives the mails that have left, once n have, as Python reads them.
-func (s *shop) out(n int) ([]parsed, [][]byte) {
-	s.t.Helper()
-	s.settled("done")
-	mails := s.outbox()
+func (g *gateway) out(n int) ([]parsed, [][]byte) {
+	g.t.Helper()
+	g.settled("done")
+	mails := g.outbox()
 	if len(mails) != n {
-		s.t.Fatalf("%d mails went out, want %d\n%s", len(mails), n, s.log)
+		g.t.Fatalf("%d mails went out, want %d\n%s", len(mails), n, g.log)
 	}
-	return s.read(mails), mails
+	return g.read(mails), mails
 }
 
 func subjects(list []parsed) []string {

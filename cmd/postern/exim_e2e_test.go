@@ -164,9 +164,9 @@ func koreanMail(subject, to, more string) string {
 }
 
 // sessions are those in which mails were accepted, by how many.
-func (s *shop) sessions() map[string]int {
+func (g *gateway) sessions() map[string]int {
 	all := map[string]int{}
-	for _, m := range regexp.MustCompile(`msg="mail accepted" session=(\w+)`).FindAllStringSubmatch(s.log.String(), -1) {
+	for _, m := range regexp.MustCompile(`msg="mail accepted" session=(\w+)`).FindAllStringSubmatch(g.log.String(), -1) {
 		all[m[1]]++
 	}
 	return all

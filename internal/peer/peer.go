@@ -7,6 +7,7 @@ package peer
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -40,15 +41,20 @@ func NodeModules(t testing.TB) string {
 	return d
 }
 
-// Port is a TCP port on loopback that was free a moment ago.
+// Port is a TCP port on loopback that was free a moment ago. It is none of those
+// that the system gives to outgoing connections (Linux: 32768 and up), so that
+// no client takes it before its server does.
 func Port(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 10000 + rand.IntN(22000)
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port was found")
+	return 0
 }
 
 // Start runs a server until the test ends and waits until it listens on port.
@@ -63,7 +69,13 @@ func Start(t testing.TB, port int, name string, args ...string) {
 	exited := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(exited) }()
 	t.Cleanup(func() { _ = cmd.Process.Kill(); <-exited })
-	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	Listening(t, fmt.Sprintf("127.0.0.1:%d", port), exited, func() string { return name + ": " + out.String() })
+}
+
+// Listening waits up to a minute until somebody listens on addr. The program that
+// should has ended when exited is closed; said is what it said until then.
+func Listening(t testing.TB, addr string, exited <-chan struct{}, said func() string) {
+	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(60 * time.Second)
@@ -74,9 +86,9 @@ func Start(t testing.TB, port int, name string, args ...string) {
 		}
 		select {
 		case <-exited:
-			t.Fatalf("%s ended before it listened on %s:\n%s", name, addr, out.String())
+			t.Fatalf("a program ended before it listened on %s:\n%s", addr, said())
 		case <-deadline:
-			t.Fatalf("%s does not listen on %s after a minute", name, addr)
+			t.Fatalf("nobody listens on %s after a minute", addr)
 		case <-tick.C:
 		}
 	}
