@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"reflect"
 	"strings"
+	"time"
 
 	"postern/mail"
 	"postern/smtpd"
@@ -51,13 +52,14 @@ func (r Renderer) Cached() (counted, held int64) {
 	return r.r.bytes, held
 }
 
-// CheckSigned judges a mail that is to open the lists with these addresses.
-func CheckSigned(ctx context.Context, lookup func(context.Context, string) ([]string, error), sub *mail.Submitter, raw string, lists ...mail.Address) error {
+// CheckSigned judges a mail that is to open the lists with these addresses at now.
+func CheckSigned(ctx context.Context, now time.Time, lookup func(context.Context, string) ([]string, error), sub *mail.Submitter, raw string, lists ...mail.Address) error {
 	var configs []*ListConfig
 	for _, a := range lists {
 		configs = append(configs, &ListConfig{Address: a})
 	}
-	return checkSigned(ctx, lookup, sub, configs, strings.NewReader(raw), int64(len(raw)))
+	m := &signedMail{lookup: lookup, sub: sub, lists: configs, now: now, maxAge: maxDated}
+	return m.check(ctx, strings.NewReader(raw), int64(len(raw)))
 }
 
 // Desk is the intake of a gateway that listens nowhere.

@@ -149,7 +149,7 @@ func (in *intake) Accept(ctx context.Context, sub *mail.Submitter, env mail.Enve
 			return "", mail.Later(421, "4.3.2", "this gateway is shutting down; the mail was not taken, send it again later")
 		}
 	}
-	raw, err := readBody(body)
+	raw, err := body.Bytes()
 	if err != nil {
 		return "", full(err)
 	}
@@ -166,11 +166,28 @@ func (in *intake) checkSigned(ctx context.Context, sub *mail.Submitter, env mail
 	if len(lists) == 0 || !mustBeSigned(sub) {
 		return nil
 	}
-	f, err := body.File()
+	f, err := body.Reader()
 	if err != nil {
 		return full(err)
 	}
-	return checkSigned(ctx, in.lookup, sub, lists, f, body.Size())
+	m := &signedMail{lookup: in.lookup, sub: sub, lists: lists, now: time.Now(), maxAge: in.signedAge()}
+	return m.check(ctx, f, body.Size())
+}
+
+// signedAge is how old a signed mail may be: no older than the spool remembers it,
+// which is for its retention.
+func (in *intake) signedAge() time.Duration {
+	return max(0, min(maxDated, in.cfg.Relay.Retention-clockSkew))
+}
+
+// repeats is by what the lists' messages of a submission are known when it comes
+// again, and since when; the mark is "" when there is nothing to know it by.
+func (in *intake) repeats(sub *mail.Submitter, env mail.Envelope, raw []byte, now time.Time) (mark string, since time.Time, err error) {
+	if !mustBeSigned(sub) {
+		return fingerprint(env.From, raw), now.Add(-repeatWindow), nil
+	}
+	mark, err = signedFingerprint(raw)
+	return mark, now.Add(-in.signedAge() - clockSkew), err
 }
 
 // keep stores the messages but those that were stored when the client sent the
@@ -271,7 +288,13 @@ func full(err error) error {
 func (in *intake) messages(sub *mail.Submitter, env mail.Envelope, raw []byte, now time.Time) ([]spool.Accepted, error) {
 	lists, ordinary := in.split(env.Recipients)
 	submission := mail.NewID(now)
-	mark := fingerprint(env.From, raw)
+	mark, since := "", now
+	if len(lists) > 0 { // a legacy system may mean to send the same twice, a marketer not
+		var err error
+		if mark, since, err = in.repeats(sub, env, raw, now); err != nil {
+			return nil, err
+		}
+	}
 	var msgs []spool.Accepted
 	var siblings []mail.ID
 	for _, l := range lists {
@@ -281,7 +304,7 @@ func (in *intake) messages(sub *mail.Submitter, env mail.Envelope, raw []byte, n
 		}
 		a.Message.Submission, a.Message.Siblings = submission, siblings
 		if mark != "" {
-			a.Repeat, a.RepeatSince = mark+" "+l.ID, now.Add(-repeatWindow)
+			a.Repeat, a.RepeatSince = mark+" "+l.ID, since
 		}
 		siblings = append(siblings[:len(siblings):len(siblings)], a.Message.ID)
 		msgs = append(msgs, a)
@@ -292,8 +315,8 @@ func (in *intake) messages(sub *mail.Submitter, env mail.Envelope, raw []byte, n
 			return nil, err
 		}
 		a.Message.Submission = submission
-		if mark != "" && len(lists) > 0 { // a legacy system may mean to send the same twice, a marketer not
-			a.Repeat, a.RepeatSince = mark+" "+people(ordinary), now.Add(-repeatWindow)
+		if mark != "" {
+			a.Repeat, a.RepeatSince = mark+" "+people(ordinary), since
 		}
 		msgs = append(msgs, a)
 	}
@@ -401,16 +424,6 @@ func (in *intake) checkFrom(sub *mail.Submitter, from mail.Address) error {
 	return mail.Refuse(550, "5.7.1", "From is %s, and there is no [[dkim]] key for %s in the configuration; use a From for which there is one, or have the administrator add it (`postern dkim keygen`), or set `rewrite_from` for a device that can have no other", from, from.Domain())
 }
 
-func readBody(b *spool.Body) ([]byte, error) {
-	f, err := b.File()
-	if err != nil {
-		return nil, err
-	}
-	raw := make([]byte, b.Size())
-	_, err = io.ReadFull(io.NewSectionReader(f, 0, b.Size()), raw)
-	return raw, err
-}
-
 // fingerprint tells a submission that is sent again from a new one: envelope
 // sender, Message-ID and all octets but our own Received field, which is the
 // first. Without a Message-ID there is none.
@@ -463,7 +476,7 @@ func (in *intake) takeOptOuts(env mail.Envelope) (mail.Envelope, bool) {
 // leaveByMail unsubscribes whom the token in the Subject names, whatever From
 // says (RFC 2369 §3.2). Mail without a valid token changes nothing.
 func (in *intake) leaveByMail(ctx context.Context, sub *mail.Submitter, body *spool.Body, now time.Time) error {
-	raw, err := readBody(body)
+	raw, err := body.Bytes()
 	if err != nil {
 		return full(err)
 	}

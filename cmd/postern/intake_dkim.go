@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	netmail "net/mail"
 	"slices"
 	"strings"
 	"time"
@@ -28,8 +31,10 @@ type lookupTXT func(ctx context.Context, name string) ([]string, error)
 const (
 	maxSignatures    = 5 // that are looked at, from the top
 	dnsPatience      = 10 * time.Second
-	maxSignedHeader  = 256 << 10 // octets
-	maxKeyRecord     = 2048      // octets; an RSA key of 8192 bits has 1400. A larger one costs more time than a mail is worth
+	maxSignedHeader  = 256 << 10          // octets
+	maxKeyRecord     = 2048               // octets; an RSA key of 8192 bits has 1400. A larger one costs more time than a mail is worth
+	maxDated         = 7 * 24 * time.Hour // that a mail may be old: it may have waited in a queue
+	clockSkew        = time.Hour          // that a Date may lie ahead
 	howToSignForList = "switch on DKIM signing for %s where the mail is sent from, or let the mail program log in (AUTH)"
 )
 
@@ -38,13 +43,15 @@ type signedMail struct {
 	lookup lookupTXT
 	sub    *mail.Submitter
 	lists  []*ListConfig // that it is to open
+	now    time.Time
+	maxAge time.Duration // within which a repetition is recognised
 	head   expand.Head
 	from   mail.Address
 }
 
-// checkSigned refuses a mail that may not open the lists. raw is the mail as it is
+// check refuses a mail that may not open the lists. raw is the mail as it is
 // stored, our Received field on top.
-func checkSigned(ctx context.Context, lookup lookupTXT, sub *mail.Submitter, lists []*ListConfig, raw io.ReaderAt, size int64) error {
+func (m *signedMail) check(ctx context.Context, raw io.ReaderAt, size int64) error {
 	top := make([]byte, min(size, maxSignedHeader))
 	if _, err := raw.ReadAt(top, 0); err != nil && err != io.EOF {
 		return err
@@ -57,8 +64,11 @@ func checkSigned(ctx context.Context, lookup lookupTXT, sub *mail.Submitter, lis
 	if err != nil {
 		return err
 	}
-	m := &signedMail{lookup: lookup, sub: sub, lists: lists, head: head}
+	m.head = head
 	if err := m.readAuthor(); err != nil {
+		return err
+	}
+	if err := m.checkAge(); err != nil {
 		return err
 	}
 	return m.verify(ctx, io.NewSectionReader(raw, int64(trace), size-int64(trace)))
@@ -71,7 +81,7 @@ func (m *signedMail) readAuthor() (err error) {
 	if m.from, err = m.head.From(); err != nil {
 		return err
 	}
-	for _, name := range []string{"Subject", "To", "Cc", "Reply-To"} {
+	for _, name := range []string{"Subject", "Date", "To", "Cc", "Reply-To"} {
 		if n := m.head.Count(name); n > 1 {
 			return mail.Refuse(550, "5.7.1", "the mail has %d %s fields, of which a DKIM signature may cover one and readers see another; send it again with one", n, name)
 		}
@@ -80,6 +90,46 @@ func (m *signedMail) readAuthor() (err error) {
 		return notSendAs(m.sub, m.from)
 	}
 	return nil
+}
+
+// checkAge refuses what is too old for a repetition of it to be recognised: who
+// has a signed mail, because they got it in Cc, could bring it to the list again
+// at any time.
+func (m *signedMail) checkAge() error {
+	date, err := netmail.ParseDate(m.head.Text("Date"))
+	if err != nil {
+		return m.refuse("5.7.21", "it has no Date that can be read; set the clock of the sending program, or let it log in (AUTH)")
+	}
+	if age := m.now.Sub(date); age > m.maxAge || age < -clockSkew {
+		return m.refuse("5.7.21", "its Date is %s, and without AUTH a mail may be %s old; send it anew", date.Format(time.RFC1123Z), inDays(m.maxAge))
+	}
+	return nil
+}
+
+func inDays(d time.Duration) string {
+	if d < 48*time.Hour {
+		return d.String()
+	}
+	return fmt.Sprintf("%d days", d/(24*time.Hour))
+}
+
+// signedFingerprint tells a signed mail that is brought again, by whatever way, from
+// a new one: what any signature that passes covers. Time and way of transport
+// change the rest.
+func signedFingerprint(raw []byte) (string, error) {
+	head, err := expand.ReadHead(raw)
+	if err != nil {
+		return "", err
+	}
+	from, err := head.From()
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	for _, s := range []string{from.Key(), head.Text("Date"), head.Text("Subject")} {
+		fmt.Fprintf(h, "%q\n", strings.Fields(s))
+	}
+	return "signed " + hex.EncodeToString(h.Sum(nil)), nil
 }
 
 func (m *signedMail) verify(ctx context.Context, raw io.Reader) error {
@@ -162,6 +212,8 @@ const (
 
 func (m *signedMail) judge(c *dkim.Verification) verdict {
 	switch {
+	case c.Domain == "":
+		return verdict{isForeign, m.refuse("5.7.20", "its DKIM signature cannot be read: "+howToSignForList, m.from.Domain())}
 	case !aligned(c.Domain, m.from.Domain()):
 		return verdict{isForeign, m.refuse("5.7.22", "its DKIM signature is that of %s, not of the author's domain: "+howToSignForList, oneName(c.Domain), m.from.Domain())}
 	case dkim.IsTempFail(c.Err):
@@ -181,9 +233,9 @@ func (m *signedMail) judge(c *dkim.Verification) verdict {
 // the list: a signature is valid wherever the mail is brought, and a mail to
 // somebody else could be brought here by anybody who shares the network.
 func (m *signedMail) covers(c *dkim.Verification) *mail.Error {
-	needed := []string{"Subject", "Reply-To", "To", "Cc"}
+	needed := []string{"Subject", "Date", "Reply-To", "To", "Cc"}
 	if m.ownTenant() {
-		needed = needed[:2]
+		needed = needed[:3]
 	}
 	for _, name := range needed {
 		if m.head.Count(name) > 0 && !slices.ContainsFunc(c.HeaderKeys, func(k string) bool { return strings.EqualFold(k, name) }) {

@@ -77,7 +77,15 @@ func only(names ...string) func(*dkim.SignOptions) {
 // trace is our own field, as the mail has it when it is judged.
 const trace = "Received: from mail.example.com (mail.example.com [192.0.2.1])\r\n\tby gw.example.com with ESMTP id 1; Mon, 23 Nov 2026 09:00:00 +0900\r\n"
 
-const campaign = "From: Marketer <marketer@example.com>\nTo: promo@lists.example.com\nSubject: Hello {{Name}}\nMessage-ID: <1@example.com>\n\nDear {{Name}}\n"
+const campaign = "From: Marketer <marketer@example.com>\nTo: promo@lists.example.com\nSubject: Hello {{Name}}\nDate: Mon, 23 Nov 2026 09:00:00 +0900\nMessage-ID: <1@example.com>\n\nDear {{Name}}\n"
+
+// campaignDay is an hour after the Date of campaign.
+var campaignDay = time.Date(2026, 11, 23, 1, 0, 0, 0, time.UTC)
+
+// today is campaign with a Date of now.
+func today() string {
+	return strings.Replace(campaign, "Mon, 23 Nov 2026 09:00:00 +0900", time.Now().Format(time.RFC1123Z), 1)
+}
 
 // cloud is a network that many share.
 func cloud() *mail.Submitter {
@@ -138,11 +146,17 @@ func TestListsOpenedByDKIM(t *testing.T) {
 		{"the fifth signature", strings.Repeat(foreignOnly, 4) + good, ``},
 
 		{"To is not signed", signed(t, key, "example.com", campaign, only("From", "Subject", "Date", "Message-ID")), `550 5.7.21 the list promo@lists.example.com takes mail from network 192.0.2.0/24 without AUTH only if it is signed: its DKIM signature of example.com does not cover To, so others could change that and send the mail again: have it signed too (h=), or let the mail program log in (AUTH)`},
-		{"Subject is not signed", signed(t, key, "example.com", campaign, only("From", "To")), `does not cover Subject`},
-		{"a Cc is added", "Cc: promo@lists.example.com\r\n" + signed(t, key, "example.com", replace(campaign, "promo@lists", "someone@lists"), only("From", "To", "Subject")), `does not cover Cc`},
-		{"a Reply-To is added", "Reply-To: thief@example.org\r\n" + signed(t, key, "example.com", campaign, only("From", "To", "Subject")), `does not cover Reply-To`},
+		{"Subject is not signed", signed(t, key, "example.com", campaign, only("From", "To", "Date")), `does not cover Subject`},
+		{"a Cc is added", "Cc: promo@lists.example.com\r\n" + signed(t, key, "example.com", replace(campaign, "promo@lists", "someone@lists"), only("From", "To", "Subject", "Date")), `does not cover Cc`},
+		{"a Reply-To is added", "Reply-To: thief@example.org\r\n" + signed(t, key, "example.com", campaign, only("From", "To", "Subject", "Date")), `does not cover Reply-To`},
 		{"a mail to somebody else is brought again", signed(t, key, "example.com", replace(campaign, "promo@lists", "someone@lists")), `550 5.7.21 promo@lists.example.com stands neither in To nor in Cc, and without AUTH that is needed: a signed mail to somebody else could be brought to the list by anybody who sends through the same servers. Write the list into To, not Bcc, or let the mail program log in`},
 		{"that mail with another To on top", "To: promo@lists.example.com\r\n" + signed(t, key, "example.com", replace(campaign, "promo@lists", "someone@lists")), `550 5.7.1 the mail has 2 To fields, of which a DKIM signature may cover one and readers see another; send it again with one`},
+		{"Date is not signed", signed(t, key, "example.com", campaign, only("From", "To", "Subject")), `does not cover Date`},
+		{"a Date of last week", signed(t, key, "example.com", replace(campaign, "23 Nov", "15 Nov")), `its Date is Sun, 15 Nov 2026 09:00:00 +0900, and without AUTH a mail may be 7 days old; send it anew`},
+		{"a Date of tomorrow", signed(t, key, "example.com", replace(campaign, "23 Nov", "24 Nov")), `its Date is Tue, 24 Nov 2026 09:00:00 +0900`},
+		{"no Date", signed(t, key, "example.com", replace(campaign, "Date: ", "X-Date: ")), `it has no Date that can be read`},
+		{"two Dates", "Date: Mon, 23 Nov 2026 10:00:00 +0900\r\n" + good, `the mail has 2 Date fields`},
+		{"a signature that cannot be read", "DKIM-Signature: v=1; nonsense\r\n" + without, `its DKIM signature cannot be read: switch on DKIM signing for example.com`},
 		{"two Subjects", "Subject : Buy\r\n" + good, `550 5.7.1 the mail has 2 Subject fields`},
 		{"two From", "From : Boss <boss@example.com>\r\n" + good, `a mail needs one From field, and this one has 2`},
 		{"two authors", signed(t, key, "example.com", replace(campaign, "From: ", "From: boss@example.com, ")), `a mail needs one address in From, and this one has 2`},
@@ -153,7 +167,7 @@ func TestListsOpenedByDKIM(t *testing.T) {
 		{"nothing", "", `a mail needs one From field, and this one has 0`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := postern.CheckSigned(t.Context(), dns.lookup, cloud(), trace+tt.mail, "promo@lists.example.com")
+			err := postern.CheckSigned(t.Context(), campaignDay, dns.lookup, cloud(), trace+tt.mail, "promo@lists.example.com")
 			var e *mail.Error
 			switch {
 			case tt.want == "" && err == nil:
@@ -188,7 +202,7 @@ func TestMicrosoft365(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			sub := cloud()
 			sub.Tenants = tt.tenants
-			err := postern.CheckSigned(t.Context(), dns.lookup, sub, trace+tt.add+text, "promo@lists.example.com")
+			err := postern.CheckSigned(t.Context(), campaignDay, dns.lookup, sub, trace+tt.add+text, "promo@lists.example.com")
 			if got := fmt.Sprint(err); err == nil && tt.want != "" || err != nil && (tt.want == "" || !strings.Contains(got, tt.want)) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
@@ -207,11 +221,11 @@ func TestAMailSignedByAnotherProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	dns := keysInDNS{"golden._domainkey.mail.example.com": strings.TrimSpace(string(record))}
-	if err := postern.CheckSigned(t.Context(), dns.lookup, cloud(), trace+string(raw), "promo@lists.example.com"); err != nil {
+	if err := postern.CheckSigned(t.Context(), campaignDay, dns.lookup, cloud(), trace+string(raw), "promo@lists.example.com"); err != nil {
 		t.Error(err)
 	}
 	changed := strings.Replace(string(raw), "a line", "A line", 1)
-	if err := postern.CheckSigned(t.Context(), dns.lookup, cloud(), trace+changed, "promo@lists.example.com"); err == nil {
+	if err := postern.CheckSigned(t.Context(), campaignDay, dns.lookup, cloud(), trace+changed, "promo@lists.example.com"); err == nil {
 		t.Error("a changed mail was taken")
 	}
 }
@@ -257,13 +271,13 @@ func TestAMailIsJudgedBeforeItIsKept(t *testing.T) {
 		}
 	}
 	as := func(*mail.Submitter) {}
-	unsigned := strings.ReplaceAll(campaign, "\n", "\r\n")
+	unsigned := strings.ReplaceAll(today(), "\n", "\r\n")
 	if err := submit(t.Context(), unsigned, as); err == nil || !strings.Contains(err.Error(), "550 5.7.20") {
 		t.Errorf("without a signature: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(20*time.Millisecond, cancel) // a shutdown
-	slow := signed(t, key, "example.com", campaign, func(o *dkim.SignOptions) { o.Selector = "slow" })
+	slow := signed(t, key, "example.com", today(), func(o *dkim.SignOptions) { o.Selector = "slow" })
 	if err := submit(ctx, slow, as); err == nil || !strings.Contains(err.Error(), "451 4.7.5") {
 		t.Errorf("while the DNS is slow: %v", err)
 	}
@@ -271,8 +285,14 @@ func TestAMailIsJudgedBeforeItIsKept(t *testing.T) {
 		t.Errorf("to a list that is not the network's: %v", err)
 	}
 	kept(0)
-	if err := submit(t.Context(), signed(t, key, "example.com", campaign), as); err != nil {
+	text := signed(t, key, "example.com", today())
+	if err := submit(t.Context(), text, as); err != nil {
 		t.Errorf("signed: %v", err)
+	}
+	kept(2)
+	// Who has the mail because they got it too brings it once more, another way.
+	if err := submit(t.Context(), "Received: from elsewhere\r\nX-Hop: 2\r\n"+text, as); err != nil {
+		t.Errorf("a repetition is answered as the first was: %v", err)
 	}
 	kept(2)
 	for name, change := range map[string]func(*mail.Submitter){
