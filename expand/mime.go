@@ -243,8 +243,8 @@ func nextDelimiter(b []byte, from int, boundary string) (delimiter, bool) {
 	}
 }
 
-// checkKind refuses what cannot be personalised, at any depth (rule 14 of the
-// mail rules), with what the sender can do instead.
+// checkKind refuses what cannot be personalised, at any depth, with what the
+// sender can do instead.
 func checkKind(p *part) error {
 	refuse := func(what, instead string) error {
 		return mail.Refuse(554, "5.6.0", "%s, and a list mail is changed for each recipient: %s", what, instead)
@@ -259,18 +259,33 @@ func checkKind(p *part) error {
 	case "multipart/encrypted":
 		return refuse("the mail is encrypted", "switch encryption off and send it again")
 	case "application/pkcs7-mime", "application/x-pkcs7-mime":
-		return refuse("the mail is encrypted or signed with S/MIME", "switch encryption and the digital signature off (Options, Encrypt, Sign) and send it again")
+		return refuse(smime())
 	case "application/pgp-encrypted":
 		return refuse("the mail is encrypted with PGP", "switch encryption off and send it again")
 	case "application/ms-tnef", "application/vnd.ms-tnef":
-		return refuse("the mail is in Outlook's rich text format (winmail.dat)", "choose HTML (Format Text, HTML) and send it again")
+		return refuse(richText())
 	case "text/calendar":
 		if p.params["method"] != "" || !p.attached {
 			return refuse("the mail is a meeting request", "write an ordinary mail and attach the appointment as a file (.ics)")
 		}
 	}
-	if strings.EqualFold(p.params["name"], "winmail.dat") || strings.EqualFold(disposition["filename"], "winmail.dat") {
-		return refuse("the mail is in Outlook's rich text format (winmail.dat)", "choose HTML (Format Text, HTML) and send it again")
+	named := func(file string) bool {
+		return strings.EqualFold(p.params["name"], file) || strings.EqualFold(disposition["filename"], file)
+	}
+	switch { // programs that know no better send these as application/octet-stream
+	case named("winmail.dat"):
+		return refuse(richText())
+	case named("smime.p7m"): // RFC 8551 §3.2.1
+		return refuse(smime())
 	}
 	return nil
+}
+
+// smime and richText are what is wrong and what to do instead.
+func smime() (what, instead string) {
+	return "the mail is encrypted or signed with S/MIME", "switch encryption and the digital signature off (Options, Encrypt, Sign) and send it again"
+}
+
+func richText() (what, instead string) {
+	return "the mail is in Outlook's rich text format (winmail.dat)", "choose HTML (Format Text, HTML) and send it again"
 }

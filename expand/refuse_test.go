@@ -52,6 +52,7 @@ func TestRule14WhatCannotBeChangedIsRefusedWithAdvice(t *testing.T) {
 		"PGP signed":       {"From: x@example.com\n" + strings.Replace(signed, "%s", "application/pgp-signature", 1), "PGP", "signature off"},
 		"encrypted":        {"From: x@example.com\nContent-Type: multipart/encrypted; boundary=c\n\n--c\n\nx\n--c--\n", "encrypted", "encryption off"},
 		"S/MIME encrypted": {"From: x@example.com\nContent-Type: application/pkcs7-mime; smime-type=enveloped-data; name=smime.p7m\n\nAAAA\n", "S/MIME", "switch"},
+		"S/MIME by name":   {nested("Content-Type: application/octet-stream; name=\"SMIME.p7m\"\n\nAAAA"), "S/MIME", "switch"},
 		"winmail.dat":      {nested("Content-Type: application/ms-tnef; name=winmail.dat\n\nAAAA"), "rich text", "HTML"},
 		"named winmail":    {nested("Content-Type: application/octet-stream; name=WINMAIL.DAT\n\nAAAA"), "rich text", "HTML"},
 		"meeting":          {nested("Content-Type: text/calendar; method=REQUEST\n\nBEGIN:VCALENDAR"), "meeting request", ".ics"},

@@ -42,20 +42,20 @@ func play(t *testing.T, file string) {
 	conf := config(t, in)
 	conf.GetCertificate = id.get
 	var s *smtpd.Server
-	p := &transcript.Player{TLS: id.client(), Verbs: map[string]func(string) error{
-		"set:": func(arg string) error {
+	p := &transcript.Player{TLS: id.client(), Verbs: map[string]func(string, string) error{
+		"set:": func(arg, _ string) error {
 			for _, kv := range strings.Fields(arg) {
 				apply(t, &conf, kv)
 			}
 			return nil
 		},
-		"M:": func(arg string) error {
+		"M:": func(arg, _ string) error {
 			if got := len(in.taken()); strconv.Itoa(got) != arg {
 				return fmt.Errorf("%d mails were taken", got)
 			}
 			return nil
 		},
-		"B~": func(arg string) error {
+		"B~": func(arg, _ string) error {
 			m := in.taken()
 			if len(m) == 0 || !regexp.MustCompile(arg).MatchString(m[len(m)-1].Body) {
 				return fmt.Errorf("mails: %+v", m)

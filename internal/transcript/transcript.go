@@ -28,11 +28,14 @@ type Player struct {
 	Dial func(listener, from string) (net.Conn, error)
 	TLS  *tls.Config // of the verb TLS; nil: there is none
 	// Verbs are those of the test itself, such as what must have been taken. They
-	// get what follows the verb.
-	Verbs map[string]func(arg string) error
+	// get what follows the verb, and the line of the server that was heard last.
+	Verbs map[string]func(arg, heard string) error
+	// Mail gives the mail of a name, with CRLF; nil: it is a file in the folder of
+	// the transcript, read by the func [Mail].
+	Mail func(name string) ([]byte, error)
 }
 
-// Play plays one file. Names of mails in it are relative to its folder.
+// Play plays one file.
 func (p *Player) Play(file string) error {
 	script, err := os.ReadFile(file)
 	if err != nil {
@@ -107,6 +110,7 @@ type dialogue struct {
 	conns  []net.Conn // all that were opened
 	conn   net.Conn   // the one that is spoken on; nil before the first
 	r      *bufio.Reader
+	heard  string // the server's last line
 }
 
 func (d *dialogue) close() {
@@ -130,7 +134,7 @@ func (d *dialogue) line(line string) error {
 
 func (d *dialogue) step(verb, arg string) error {
 	if do := d.player.Verbs[verb]; do != nil {
-		return do(arg)
+		return do(arg, d.heard)
 	}
 	if verb == "client:" {
 		listener, from, _ := strings.Cut(arg, " ")
@@ -188,24 +192,28 @@ func (d *dialogue) startTLS() error {
 func (d *dialogue) send(octets []byte) { _, _ = d.conn.Write(octets) }
 
 func (d *dialogue) mail(verb, arg string) error {
-	if verb == "EML" {
-		raw, err := Mail(filepath.Join(d.dir, arg))
-		if err != nil {
-			return err
+	chunks, name := 0, arg
+	if verb == "BDAT" {
+		n, file, _ := strings.Cut(arg, " ")
+		var err error
+		if chunks, err = strconv.Atoi(n); err != nil || chunks < 1 {
+			return fmt.Errorf("%q is no number of chunks", n)
 		}
-		d.send(Stuffed(raw))
-		return nil
+		name = file
 	}
-	n, file, _ := strings.Cut(arg, " ")
-	chunks, err := strconv.Atoi(n)
-	if err != nil || chunks < 1 {
-		return fmt.Errorf("%q is no number of chunks", n)
+	read := d.player.Mail
+	if read == nil {
+		read = func(name string) ([]byte, error) { return Mail(filepath.Join(d.dir, name)) }
 	}
-	raw, err := Mail(filepath.Join(d.dir, file))
+	raw, err := read(name)
 	if err != nil {
 		return err
 	}
-	d.send(Chunked(raw, chunks))
+	if chunks > 0 {
+		d.send(Chunked(raw, chunks))
+	} else {
+		d.send(Stuffed(raw))
+	}
 	return nil
 }
 
@@ -216,6 +224,7 @@ func (d *dialogue) hear(verb, arg string) error {
 			return fmt.Errorf("the server's reply did not come: %w (so far %q)", err, line)
 		}
 		line = strings.TrimRight(line, "\r\n")
+		d.heard = line
 		if verb == "S*" && len(line) > 3 && line[3] == '-' {
 			continue
 		}
