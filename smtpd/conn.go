@@ -39,10 +39,11 @@ type conn struct {
 	since   time.Time // it is, or was, when busy last changed
 	asked   time.Time // when the client's next command, or step, was first waited for
 	reading bool      // the client is waited for
+	command int       // octets that came since a command was asked for; -1 when they may be something else
 	over    bool      // nothing more is read
 	bye     string    // the session must end with these words; "": go on, or the server stops
 	mute    bool      // they have been said
-	greeted bool
+	greeted bool      // 220 was said in the clear
 	shaking bool      // a TLS handshake after STARTTLS
 	arrival arrival   // of the mail that is being received
 	top     io.Writer // reaches the client in the clear or through TLS; nil while it must not be written to
@@ -71,6 +72,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(p)
 	late := c.arrived(n, time.Since(began))
+	if c.tooLong() && c.ending() {
+		return 0, net.ErrClosed
+	}
 	if err == io.EOF {
 		c.eof.Store(true)
 	}
@@ -107,6 +111,7 @@ func (c *conn) receive(data bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.arrival = arrival{on: true, data: data, left: c.srv.conf.ReadTimeout}
+	c.command = -1
 }
 
 // received leaves one deadline for what go-smtp drains of a refused mail.
@@ -117,6 +122,9 @@ func (c *conn) received(data bool) {
 	if data {
 		_ = c.SetReadDeadline(time.Now().Add(c.srv.conf.ReadTimeout))
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.command = -1
 }
 
 // await begins a read.
@@ -140,6 +148,9 @@ func (c *conn) arrived(n int, after time.Duration) (late bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.reading = false
+	if c.command >= 0 {
+		c.command += n
+	}
 	a := &c.arrival
 	a.left -= after
 	if a.octets += n; a.octets >= minOctets {
@@ -157,7 +168,10 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.asked, c.shaking = time.Now(), false
+	c.asked, c.shaking, c.command = time.Now(), false, 0
+	if c.arrival.on {
+		c.command = -1 // the next chunk may follow its command at once
+	}
 	return c.setReadDeadline(t)
 }
 
@@ -177,12 +191,29 @@ func (c *conn) silent(late bool) bool {
 	c.mu.Lock()
 	switch {
 	case late:
-		c.bye = "4.4.2 %s has not taken the mail, which did not arrive in time; send it again"
+		c.bye = "421 4.4.2 %s has not taken the mail, which did not arrive in time; send it again"
 	case !c.arrival.on && c.top != nil:
-		c.bye = "4.4.2 %s has waited long enough for a command; connect again when there is mail"
+		c.bye = "421 4.4.2 %s has waited long enough; connect again when there is mail"
 	}
 	c.mu.Unlock()
 	return c.ending()
+}
+
+// maxCommand is the most that is read of one command, in octets. RFC 4954 §4
+// wants 12288 for AUTH; the rest is for what go-smtp reads ahead, and for the
+// begin of a chunk, which is read before Data runs. go-smtp holds a whole line,
+// and would hold one of maxLine for each connection.
+const maxCommand = 40 << 10
+
+// tooLong ends a session in which a command does not end.
+func (c *conn) tooLong() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	long := c.command > maxCommand && c.top != nil
+	if long {
+		c.bye = "500 5.5.2 %s takes no command so long; connect again"
+	}
+	return long
 }
 
 func (c *conn) mustEnd() bool { return c.over || c.bye != "" || !c.busy && c.srv.isStopping() }
@@ -198,10 +229,10 @@ func (c *conn) ending() bool {
 		return end
 	}
 	if bye == "" {
-		bye = "4.3.2 %s is shutting down; try again in a minute"
+		bye = "421 4.3.2 %s is shutting down; try again in a minute"
 	}
 	_ = c.Conn.SetWriteDeadline(time.Now().Add(min(farewell, c.srv.conf.WriteTimeout)))
-	_, _ = fmt.Fprintf(top, "421 "+bye+"\r\n", c.srv.conf.Hostname)
+	_, _ = fmt.Fprintf(top, bye+"\r\n", c.srv.conf.Hostname)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mute = true
@@ -250,7 +281,7 @@ func (c *conn) idleSince() (t time.Time, idle bool) {
 func (c *conn) dismiss() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.bye = "4.4.2 %s needs this place for another client; connect again when there is mail"
+	c.bye = "421 4.4.2 %s needs this place for another client; connect again when there is mail"
 	_ = c.Conn.SetReadDeadline(longAgo())
 }
 
@@ -269,6 +300,7 @@ func (c *conn) Write(p []byte) (int, error) {
 		_ = c.setReadDeadline(c.asked.Add(c.srv.handshakeTimeout()))
 	}
 	mute := c.mute
+	c.command = -1
 	c.mu.Unlock()
 	if mute {
 		return len(p), nil
@@ -278,7 +310,11 @@ func (c *conn) Write(p []byte) (int, error) {
 		c.hangUp()
 		return len(p), nil
 	}
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		c.hangUp() // go-smtp would go on, for a client that takes no replies
+	}
+	return n, err
 }
 
 func (c *conn) setBusy(v bool) {

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"postern/mail"
 	"postern/smtpd"
 )
 
@@ -285,5 +286,85 @@ func TestShutdownInAHandshake(t *testing.T) {
 			t.Errorf("Shutdown took %s and says %v", time.Since(began), err)
 		}
 		c.ends()
+	})
+}
+
+// TestACommandHasAnEnd: who sends a line without one is cut before it fills the
+// memory, in TLS too.
+func TestACommandHasAnEnd(t *testing.T) {
+	id := newIdentity(t)
+	for _, mode := range []string{"none", "starttls", "implicit"} {
+		t.Run(mode, func(t *testing.T) {
+			conf := config(t, &intake{})
+			conf.Listeners[0].TLS, conf.GetCertificate = mode, id.get
+			c := dialTLS(t, start(t, conf), mode, id)
+			conn := c.conn
+			go func() {
+				for range 100 {
+					if _, err := io.WriteString(conn, strings.Repeat("x", 1<<10)); err != nil {
+						return
+					}
+				}
+			}()
+			c.want("500 5.5.2 gw.example.com takes no command so long")
+		})
+	}
+}
+
+// TestNothingElseIsTakenForACommand: neither many at once nor what is drained of a
+// mail that was refused.
+func TestNothingElseIsTakenForACommand(t *testing.T) {
+	in := &intake{refusals: map[string]error{"unknown": mail.Refuse(550, "5.1.1", "unknown")},
+		onAccept: func(context.Context, io.Reader) error { return mail.Later(452, "4.3.1", "full") }}
+	c := hello(t, start(t, config(t, in)))
+	go func() { _, _ = io.WriteString(c.conn, strings.Repeat("NOOP\r\n", 20000)) }()
+	for range 20000 {
+		c.want("250")
+	}
+	chunk := strings.Repeat("0123456789abcde\n", 16<<10)
+	size := fmt.Sprint(len(chunk))
+	c.send("MAIL FROM:<a@example.com>\r\nRCPT TO:<unknown@example.net>\r\nBDAT " + size + " LAST\r\n" + chunk)
+	c.want("250")
+	c.want("550")
+	c.want("502")
+	c.do("RSET", "250")
+	c.send("MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\nBDAT 4000000\r\n")
+	c.want("250")
+	c.want("250")
+	c.want("552")
+	c.send(strings.Repeat("0123456789abcd\r\n", 250000))
+	c.do("NOOP", "250")
+	for _, end := range []string{"BDAT " + size + "\r\n" + chunk, "DATA\r\n" + chunk + "\r\n.\r\n"} {
+		c.do("MAIL FROM:<a@example.com>", "250")
+		c.do("RCPT TO:<b@example.net>", "250")
+		c.send(end)
+		if end[0] == 'D' {
+			c.want("354")
+		}
+		c.want("452 4.3.1 full")
+		c.do("NOOP", "250")
+	}
+	in.onAccept = nil
+	c.send("MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\nBDAT " + size + "\r\n" + chunk + "BDAT " + size + " LAST\r\n" + chunk)
+	c.want("250")
+	c.want("250")
+	c.want("250 2.0.0 Continue")
+	c.want("250 2.0.0 queued")
+}
+
+// TestAClientThatTakesNoRepliesIsCut after the write timeout, however much it sends.
+func TestAClientThatTakesNoRepliesIsCut(t *testing.T) {
+	overPipes(t, crowded, func(t *testing.T, p *pipes) {
+		c := guest(t, p, 1)
+		c.want("220")
+		began := time.Now()
+		for {
+			if _, err := io.WriteString(c.conn, "NOOP\r\n"); err != nil {
+				break
+			}
+		}
+		if d := time.Since(began); d != time.Minute {
+			t.Errorf("cut after %s", d)
+		}
 	})
 }

@@ -30,7 +30,7 @@ func (l *listener) introduce(c *conn) bool {
 	silent, err := l.readHeader(c)
 	if err != nil {
 		log := l.srv.conf.Log.Warn
-		if silent {
+		if silent || l.srv.isStopping() {
 			log = l.srv.conf.Log.Debug // a load balancer that looks whether the port is open
 		}
 		log("connection from a proxy closed", "proxy", c.Conn.RemoteAddr().String(), "error", err)
