@@ -79,7 +79,7 @@ func (f *followed) run(name string, args ...string) string {
 	cmd.Env = append(os.Environ(), "SSL_CERT_FILE=cert.pem", "NODE_EXTRA_CA_CERTS=cert.pem", "CURL_CA_BUNDLE=cert.pem", "NODE_PATH="+peer.NodeModules(f.t))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		f.t.Errorf("%s: %s %s: %v\n%s\n%s", f.file, name, strings.Join(args, " "), err, out, f.log)
+		f.t.Fatalf("%s: %s %s: %v\n%s\n%s", f.file, name, strings.Join(args, " "), err, out, f.log)
 	}
 	return string(out)
 }
