@@ -3,8 +3,11 @@
 package main_test
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,8 +32,10 @@ type exim struct {
 
 const nobody = 65534
 
-// newExim writes its configuration; the transport gets more options.
-func newExim(t *testing.T, s *shop, port, transport string) *exim {
+// newExim prepares one that trusts the certificates in a file. Its configuration
+// is a head of what concerns this machine, and these sections, in which CA is the
+// path of that file.
+func newExim(t *testing.T, trust, sections string) *exim {
 	t.Helper()
 	e := &exim{t: t, dir: t.TempDir(), root: peer.Unpacked(t, "exim4-daemon-light"), uid: os.Getuid()}
 	if e.uid == 0 {
@@ -39,25 +44,49 @@ func newExim(t *testing.T, s *shop, port, transport string) *exim {
 			t.Fatal(err)
 		}
 	}
-	ca, err := os.ReadFile(filepath.Join(s.dir, "ca.pem"))
+	ca, err := os.ReadFile(trust)
 	if err != nil {
 		t.Fatal(err)
 	}
+	head := fmt.Sprintf(`
+exim_path = %[1]s/usr/sbin/exim4
+spool_directory = %[2]s/spool
+log_file_path = %[2]s/%%slog
+log_selector = +smtp_confirmation
+primary_hostname = erp.example.com
+domainlist local_domains = erp.example.com
+keep_environment = LD_PRELOAD : LD_LIBRARY_PATH : NSS_WRAPPER_PASSWD : NSS_WRAPPER_GROUP
+untrusted_set_sender = *
+local_from_check = false
+`, e.root, e.dir)
 	for name, text := range map[string]string{
 		"ca.pem":   string(ca),
 		"password": password,
 		// Debian's exim wants a user of this name; libnss-wrapper says there is one.
 		"passwd": fmt.Sprintf("root:x:0:0::/:/bin/sh\nDebian-exim:x:%d:%d::/:/bin/sh\n", e.uid, e.uid),
 		"group":  fmt.Sprintf("root:x:0:\nDebian-exim:x:%d:\n", e.uid),
-		"conf": fmt.Sprintf(`
-exim_path = %[1]s/usr/sbin/exim4
-spool_directory = %[2]s/spool
-log_file_path = %[2]s/%%slog
-log_selector = +smtp_confirmation
-primary_hostname = erp.example.com
-keep_environment = LD_PRELOAD : LD_LIBRARY_PATH : NSS_WRAPPER_PASSWD : NSS_WRAPPER_GROUP
-untrusted_set_sender = *
-local_from_check = false
+		"conf":   head + strings.NewReplacer("CA", filepath.Join(e.dir, "ca.pem")).Replace(sections) + "\nbegin retry\n* * F,1h,1s\n",
+	} {
+		if err := os.WriteFile(filepath.Join(e.dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(e.dir, "spool"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{".", "ca.pem", "password", "passwd", "group", "conf", "spool"} {
+		if err := os.Chown(filepath.Join(e.dir, path), e.uid, e.uid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return e
+}
+
+// before is an exim that sends to a port of the shop, with more options of the
+// transport.
+func (s *shop) before(port, transport string) *exim {
+	s.t.Helper()
+	return newExim(s.t, filepath.Join(s.dir, "ca.pem"), fmt.Sprintf(`
 begin routers
 smart:
   driver = manualroute
@@ -67,41 +96,17 @@ smart:
 begin transports
 out:
   driver = smtp
-  port = %[3]s
+  port = %s
   connection_max_messages = 100
-  tls_verify_certificates = %[2]s/ca.pem
+  tls_verify_certificates = CA
   tls_verify_cert_hostnames =
-%[4]s
-begin retry
-* * F,1h,1s
+%s
 begin authenticators
 plain:
   driver = plaintext
   public_name = PLAIN
-  client_send = ^marketer@example.com^${readfile{%[2]s/password}}
-login:
-  driver = plaintext
-  public_name = LOGIN
-  client_send = : marketer@example.com : ${readfile{%[2]s/password}}
-`, e.root, e.dir, port, transport),
-	} {
-		if err := os.WriteFile(filepath.Join(e.dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Mkdir(filepath.Join(e.dir, "spool"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	err = filepath.Walk(e.dir, func(path string, _ os.FileInfo, err error) error {
-		if err != nil {
-			return err
-		}
-		return os.Chown(path, e.uid, e.uid)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e
+  client_send = ^marketer@example.com^${readfile{${sg{CA}{ca.pem\$}{password}}}}
+`, port, transport))
 }
 
 // run runs exim until it ends.
@@ -190,7 +195,7 @@ func TestEximRelaysChunks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := openShop(t, maildirLane)
 			s.serve()
-			e := newExim(t, s, c.port(s), c.transport)
+			e := s.before(c.port(s), c.transport)
 			large := strings.Repeat(strings.Repeat("가", 300)+"\n", 5<<20/901)
 			want := []string{"large", "one", "three", "two"}
 			for _, subject := range want {
@@ -228,7 +233,7 @@ func TestEximRelaysChunks(t *testing.T) {
 func TestEximSendsTheRestLater(t *testing.T) {
 	s := openShop(t, maildirLane+"[smtp]\nmax_recipients = 2\n")
 	s.serve()
-	e := newExim(t, s, s.starttls, logIn)
+	e := s.before(s.starttls, logIn)
 	to := []string{"a@example.net", "b@example.net", "c@example.net", "d@example.net", "e@example.net"}
 	e.queue(koreanMail("to five", to[0], ""), to...)
 	left, runs := "", 0
@@ -248,7 +253,7 @@ func TestEximSendsTheRestLater(t *testing.T) {
 
 func TestEximWaitsWhileTheGatewayIsAway(t *testing.T) {
 	s := openShop(t, maildirLane)
-	e := newExim(t, s, s.plain, "")
+	e := s.before(s.plain, "")
 	e.queue(koreanMail("later", "office@example.net", ""), "office@example.net")
 	if left := e.flush(); left != "1" {
 		t.Fatalf("%s left\n%s", left, e.log())
@@ -264,11 +269,86 @@ func TestEximWaitsWhileTheGatewayIsAway(t *testing.T) {
 func TestEximBouncesARefusedRecipientAlone(t *testing.T) {
 	s := openShop(t, maildirLane)
 	s.serve()
-	e := newExim(t, s, s.plain, "")
+	e := s.before(s.plain, "")
 	e.queue(koreanMail("mixed", "office@example.net", ""), "office@example.net", "nolist@lists.example.com")
 	e.flush()
 	if e.delivered(`office@example\.net`) != 1 || !regexp.MustCompile(`\*\* nolist@lists\.example\.com .* 550 5\.1\.1`).MatchString(e.log()) {
 		t.Errorf("exim's log:\n%s\n%s", e.log(), s.log)
 	}
 	s.stop()
+}
+
+func TestEximGuideIsFollowed(t *testing.T) {
+	f := follow(t, "postfix-exim-nodemailer.md")
+	sections := strings.ReplaceAll(f.block("exim"), filepath.Join(f.dir, "cert.pem"), "CA")
+	e := newExim(t, filepath.Join(f.dir, "cert.pem"), strings.Replace(sections, "byname", "byname\n  self = send", 1)) // the gateway is on this machine here
+	e.queue(koreanMail("guide", "office@example.net", ""), "office@example.net")
+	if left := e.flush(); left != "0" || e.delivered(` A=postern_login K C="250 2\.0\.0 queued as`) != 1 {
+		t.Errorf("%s left\n%s\n%s", left, e.log(), f.log)
+	}
+	f.left("office@example.net guide")
+}
+
+// TestEximSendsAgainWhenThe250WasLost: the connection breaks when the 250 is on
+// its way. To a list the mail still goes once. Ordinary mail goes twice, as
+// between any two mail servers (RFC 1047); its Message-ID tells.
+func TestEximSendsAgainWhenThe250WasLost(t *testing.T) {
+	for to, want := range map[string]int{"promo@lists.example.com": 1, "office@example.net": 2} {
+		t.Run(to, func(t *testing.T) {
+			s := openShop(t, maildirLane)
+			s.csv("a@example.net,김민,Female,true")
+			s.serve()
+			e := s.before(cutter(t, s.addr, "queued as"), "")
+			e.queue(koreanMail("again", to, ""), to)
+			if left := e.flush(); left != "1" {
+				t.Fatalf("%s left: the connection was not cut\n%s", left, e.log())
+			}
+			if left := e.flush(); left != "0" {
+				t.Fatalf("%s left\n%s", left, e.log())
+			}
+			list, _ := s.out(want)
+			if list[0].MessageID != list[want-1].MessageID {
+				t.Errorf("Message-IDs %s and %s", list[0].MessageID, list[want-1].MessageID)
+			}
+			s.stop()
+		})
+	}
+}
+
+// cutter passes on what a client and the server say to one another, but cuts the
+// first connection in which the server says word, before the client reads it. It
+// returns its port.
+func cutter(t *testing.T, server, word string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for cut := false; ; {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			gateway, err := net.Dial("tcp", server)
+			if err != nil {
+				client.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(gateway, client) }()
+			replies := bufio.NewReader(gateway)
+			for {
+				line, err := replies.ReadString('\n')
+				if err != nil || !cut && strings.Contains(line, word) {
+					cut = cut || err == nil
+					break
+				}
+				_, _ = io.WriteString(client, line)
+			}
+			client.Close()
+			gateway.Close()
+		}
+	}()
+	return fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
 }
