@@ -23,7 +23,7 @@ const (
 )
 
 // guardEntries is how many addresses, names, passwords and pairs are remembered
-// each, the latest of them. All together take less than 10 MB.
+// each, the latest of them. All together take less than 15 MB.
 const guardEntries = 4096
 
 // maxAuthDelay is the longest pause before the answer to a wrong password.

@@ -10,9 +10,6 @@ import (
 // hungUp says whether the client has closed its side, or all of the connection.
 // It reads nothing: what arrived before that stays for whoever reads next.
 func hungUp(c net.Conn) bool {
-	if w, ok := c.(interface{ Raw() net.Conn }); ok { // below PROXY
-		c = w.Raw()
-	}
 	s, ok := c.(syscall.Conn)
 	if !ok {
 		return false
