@@ -18,22 +18,41 @@ import (
 // accounts checks passwords.
 type accounts struct {
 	byName  map[string]*Account
-	cost    int           // of the dearest hash
-	working chan struct{} // one place for each check that runs
+	domains map[string]bool // of user names and send_as
+	cost    int             // of the dearest hash
+	working chan struct{}   // one place for each check that runs
 	compare func(hash, password []byte) error
 }
 
 func newAccounts(list []Account) *accounts {
-	a := &accounts{byName: map[string]*Account{}, cost: bcrypt.MinCost, compare: bcrypt.CompareHashAndPassword,
+	a := &accounts{byName: map[string]*Account{}, domains: map[string]bool{}, cost: bcrypt.MinCost, compare: bcrypt.CompareHashAndPassword,
 		working: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))}
 	for _, acc := range list {
 		acc.Priority = orTransactional(acc.Priority)
 		a.byName[strings.ToLower(acc.Username)] = &acc
+		for _, address := range append([]string{acc.Username}, acc.SendAs...) {
+			if _, domain, found := strings.Cut(strings.ToLower(address), "@"); found {
+				a.domains[domain] = true
+			}
+		}
 		if c, err := bcrypt.Cost([]byte(acc.PasswordHash)); err == nil {
 			a.cost = max(a.cost, c)
 		}
 	}
 	return a
+}
+
+// plausible is what may be shown of a user name that did not log in: an account's,
+// or an address in a domain of theirs. All else may be a password that was typed
+// into the wrong field, and is "".
+func (a *accounts) plausible(username string) (shown string, known bool) {
+	name := strings.ToLower(username)
+	_, domain, _ := strings.Cut(name, "@")
+	_, known = a.byName[name]
+	if !known && !a.domains[domain] {
+		return "", false
+	}
+	return oneLine(username), known
 }
 
 // verify finds the account whose password this is, nil if there is none. The
@@ -156,24 +175,30 @@ func (s *session) loginPassword(name []byte) (string, step, error) {
 // login answers a name and a password: wrong ones after a pause that doubles,
 // and the connection's last with 421.
 func (s *session) login(name, password string) error {
+	shown, known := s.srv.accounts.plausible(name)
+	s.conn.tap.LoggedIn(shown, known, false)
+	if shown == "" {
+		shown = "(no account's name: not shown)"
+	}
 	try := s.srv.guard.attempt(client(s.conn.remote), name, password)
 	acc, err := s.srv.accounts.verify(s.ctx, name, password, func() error { return s.srv.guard.check(try, time.Now()) })
 	var shutOut *mail.Error
 	switch {
 	case errors.As(err, &shutOut):
 		s.failures++
-		s.log.Warn("authentication is shut out", "user", oneLine(name), "reply", shutOut.Public)
+		s.log.Warn("authentication is shut out", "user", shown, "again_in", shutOut.RetryAfter.Round(time.Second))
 		return s.lastOne(shutOut)
 	case err != nil:
 		return mail.Later(454, "4.7.0", "the password could not be checked now; try again later")
 	case acc != nil:
 		s.srv.guard.passed(try)
 		s.account, s.failures = acc, 0
+		s.conn.tap.LoggedIn(acc.Username, true, true)
 		return nil
 	}
 	s.failures++
 	n := max(s.failures, s.srv.guard.failed(try, time.Now()))
-	s.log.Warn("authentication failed", "user", oneLine(name), "failures", n)
+	s.log.Warn("authentication failed", "user", shown, "failures", n)
 	s.pause(min(s.srv.conf.AuthDelay<<min(n-1, 16), maxAuthDelay))
 	if s.failures >= s.srv.conf.MaxAuthFailures {
 		return s.lastOne(mail.Later(421, "4.7.0", "too many wrong passwords; check user name and password, then connect again"))

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"postern/smtpd/dialogue"
 )
 
 // conn is the client's connection below TLS. go-smtp sets a read deadline
@@ -19,7 +21,10 @@ import (
 type conn struct {
 	net.Conn
 	srv       *Server
-	announced bool // a proxy says in a header for whom it came
+	id        string        // of its sessions, in the log and in Received
+	mails     int           // begun on it
+	tap       *dialogue.Tap // hears what is said
+	announced bool          // a proxy says in a header for whom it came
 
 	eof   atomic.Bool // the client closed its side, and somebody has read up to there
 	early []byte      // what came behind the PROXY header
@@ -64,6 +69,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	if len(c.early) > 0 {
 		n := copy(p, c.early)
 		c.early = c.early[n:]
+		c.tap.Raw(p[:n])
 		return n, nil
 	}
 	began := time.Now()
@@ -72,6 +78,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(p)
 	late := c.arrived(n, time.Since(began))
+	c.tap.Raw(p[:n])
 	if c.tooLong() && c.ending() {
 		return 0, net.ErrClosed
 	}
@@ -82,6 +89,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	if n > 0 || !errors.As(err, &ne) || !ne.Timeout() {
 		return n, err
 	}
+	c.tap.TimedOut()
 	if c.ending() || c.silent(late) {
 		return 0, net.ErrClosed
 	}
@@ -162,6 +170,7 @@ func (c *conn) arrived(n int, after time.Duration) (late bool) {
 // SetReadDeadline is what go-smtp calls before it waits for a command. It fails
 // when the session must end, which ends it.
 func (c *conn) SetReadDeadline(t time.Time) error {
+	c.tap.Listen()
 	if c.ending() {
 		_ = c.Conn.SetReadDeadline(longAgo())
 		return net.ErrClosed
@@ -232,7 +241,9 @@ func (c *conn) ending() bool {
 		bye = "421 4.3.2 %s is shutting down; try again in a minute"
 	}
 	_ = c.Conn.SetWriteDeadline(time.Now().Add(min(farewell, c.srv.conf.WriteTimeout)))
-	_, _ = fmt.Fprintf(top, bye+"\r\n", c.srv.conf.Hostname)
+	words := fmt.Appendf(nil, bye+"\r\n", c.srv.conf.Hostname)
+	_, _ = top.Write(words)
+	c.tap.Say(words)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mute = true
@@ -306,15 +317,24 @@ func (c *conn) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	if failed {
-		c.srv.conf.Log.Info("TLS handshake failed", "remote", c.peer.String(), "after", "STARTTLS")
+		c.srv.conf.Log.Info("TLS handshake failed", "session", c.id, "remote", c.peer.String(), "after", "STARTTLS")
+		c.tap.HandshakeFailed(nil)
 		c.hangUp()
 		return len(p), nil
 	}
 	n, err := c.Conn.Write(p)
 	if err != nil {
+		c.tap.Deafen()
 		c.hangUp() // go-smtp would go on, for a client that takes no replies
 	}
 	return n, err
+}
+
+// SetWriteDeadline is what go-smtp calls before each reply, and before nothing
+// else that it says: that is how the tap knows whose octets it hears.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	c.tap.Reply()
+	return c.Conn.SetWriteDeadline(t)
 }
 
 func (c *conn) setBusy(v bool) {
@@ -331,7 +351,10 @@ func (c *conn) setTop(w io.Writer) {
 
 // Close closes the connection and gives its place to another client.
 func (c *conn) Close() error {
-	c.gone.Do(func() { c.srv.forget(c) })
+	c.gone.Do(func() {
+		c.srv.forget(c)
+		c.tap.End()
+	})
 	return c.Conn.Close()
 }
 

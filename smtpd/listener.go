@@ -2,7 +2,9 @@ package smtpd
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +16,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"postern/mail"
+	"postern/smtpd/dialogue"
 )
 
 // listener admits clients. The order is TCP, limits, PROXY, TLS, go-smtp: it must
@@ -72,10 +75,16 @@ func (s *Server) wait(d time.Duration) bool {
 }
 
 func (l *listener) take(raw net.Conn) {
-	c := &conn{Conn: raw, srv: l.srv, peer: raw.RemoteAddr(), remote: remoteAddr(raw.RemoteAddr())}
+	c := &conn{Conn: raw, srv: l.srv, id: newSessionID(), peer: raw.RemoteAddr(), remote: remoteAddr(raw.RemoteAddr())}
+	c.tap = l.srv.sessions.Begin(c.id, dialogue.Listener{Address: l.Addr().String(), TLS: l.conf.TLS, TLSMin: l.conf.TLSMin,
+		Auth: l.conf.Auth, InsecureAuth: l.conf.InsecureAuth})
 	c.announced = l.isProxy(c.remote)
-	if refusal := l.srv.admit(c); refusal != nil {
-		l.refuse(raw, refusal)
+	refusal := l.srv.admit(c)
+	if refusal != nil || !c.announced {
+		c.tap.From(c.peer.String())
+	}
+	if refusal != nil {
+		l.refuse(c, refusal)
 		return
 	}
 	go l.speak(c)
@@ -91,12 +100,12 @@ func (l *listener) speak(c *conn) {
 	}
 	top, err := l.secure(c)
 	if err != nil {
-		l.srv.conf.Log.Info("TLS handshake failed", "remote", c.RemoteAddr().String(), "error", err)
+		l.srv.conf.Log.Info("TLS handshake failed", "session", c.id, "remote", c.RemoteAddr().String(), "error", err)
 		_ = c.Close()
 		return
 	}
 	c.setTop(top)
-	_ = l.protocol().Serve(&single{top})
+	_ = l.protocol(c.tap).Serve(&single{top})
 }
 
 // secure begins TLS on an implicit listener.
@@ -110,7 +119,13 @@ func (l *listener) secure(c *conn) (net.Conn, error) {
 		return nil, err
 	}
 	t := tls.Server(c, l.tls)
-	return t, t.Handshake()
+	c.tap.Secure()
+	if err := t.Handshake(); err != nil {
+		c.tap.HandshakeFailed(err)
+		return nil, err
+	}
+	c.tap.Secured(t.ConnectionState())
+	return t, nil
 }
 
 // maxHandshake bounds a TLS handshake and a PROXY header, in which an honest
@@ -121,7 +136,7 @@ func (s *Server) handshakeTimeout() time.Duration { return min(maxHandshake, s.c
 
 // protocol is go-smtp as this listener needs it. AUTH is always allowed there
 // because the session decides itself (see session.AuthMechanisms).
-func (l *listener) protocol() *smtp.Server {
+func (l *listener) protocol(tap *dialogue.Tap) *smtp.Server {
 	conf := &l.srv.conf
 	p := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) { return l.srv.newSession(l, c), nil }))
 	p.Domain = conf.Hostname
@@ -130,7 +145,7 @@ func (l *listener) protocol() *smtp.Server {
 	p.MaxLineLength = maxLine
 	p.AllowInsecureAuth = true
 	p.ReadTimeout, p.WriteTimeout = conf.ReadTimeout, conf.WriteTimeout
-	p.ErrorLog = protocolLog{conf.Log}
+	p.ErrorLog, p.Debug = protocolLog{conf.Log}, tap
 	if l.conf.TLS == "starttls" {
 		p.TLSConfig = l.tls
 	}
@@ -154,14 +169,33 @@ func (s *single) Addr() net.Addr { return nil }
 
 // refuse closes a connection with a 421, in the clear: a client that expects TLS
 // only sees it closed, which spares us a handshake for each of a flood.
-func (l *listener) refuse(raw net.Conn, why *mail.Error) {
-	l.srv.conf.Log.Info("connection refused", "remote", raw.RemoteAddr().String(), "reason", why.Public)
+func (l *listener) refuse(c *conn, why *mail.Error) {
+	l.srv.conf.Log.Info("connection refused", "session", c.id, "remote", c.RemoteAddr().String(), "reason", why.Public)
+	c.tap.Refuse(l.srv.kind(why), why.Public)
 	if l.conf.TLS != "implicit" {
 		r := reply(why)
-		_ = raw.SetWriteDeadline(time.Now().Add(time.Second))
-		_, _ = fmt.Fprintf(raw, "%d %d.%d.%d %s\r\n", r.Code, r.EnhancedCode[0], r.EnhancedCode[1], r.EnhancedCode[2], r.Message)
+		_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = fmt.Fprintf(c, "%d %d.%d.%d %s\r\n", r.Code, r.EnhancedCode[0], r.EnhancedCode[1], r.EnhancedCode[2], r.Message)
 	}
-	_ = raw.Close()
+	_ = c.Close()
+}
+
+// kind is a refusal of admit or meet for those who look at the session later.
+func (s *Server) kind(why *mail.Error) dialogue.Refusal {
+	switch {
+	case s.isStopping():
+		return dialogue.ShuttingDown
+	case why.Enhanced == "4.7.0":
+		return dialogue.TooManyFromAddress
+	}
+	return dialogue.TooMany
+}
+
+// newSessionID names a connection in the log and in Received.
+func newSessionID() string {
+	var b [5]byte
+	_, _ = rand.Read(b[:]) // never fails since Go 1.24
+	return hex.EncodeToString(b[:])
 }
 
 // protocolLog takes what go-smtp reports. All of it but a panic is about

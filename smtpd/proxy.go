@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/pires/go-proxyproto"
+
+	"postern/smtpd/dialogue"
 )
 
 // isProxy says whether a connection from a must begin with a PROXY header. One
@@ -34,8 +36,13 @@ func (l *listener) introduce(c *conn) bool {
 			log = l.srv.conf.Log.Debug // a load balancer that looks whether the port is open
 		}
 		log("connection from a proxy closed", "proxy", c.Conn.RemoteAddr().String(), "error", err)
+		if !silent {
+			c.tap.From(c.Conn.RemoteAddr().String())
+			c.tap.Refuse(dialogue.ProxyHeader, err.Error())
+		}
 		return false
 	}
+	c.tap.From(c.RemoteAddr().String())
 	if refusal := l.srv.meet(c); refusal != nil {
 		l.refuse(c, refusal)
 		return false

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"postern/mail"
+	"postern/smtpd/dialogue"
 )
 
 // Intake is who decides about recipients and takes mail. Its methods are called
@@ -32,6 +33,7 @@ type Server struct {
 	quotas   quotas
 	guard    *guard
 	gate     *gate
+	sessions *dialogue.Recorder
 	ctx      context.Context // ends when busy sessions are cut
 	cancel   context.CancelFunc
 	stop     chan struct{} // closed when Shutdown begins
@@ -56,7 +58,7 @@ func New(c Config) (*Server, error) {
 	if c.MaxAuthFailures == 0 {
 		c.MaxAuthFailures = defaultAuthFailures
 	}
-	s := &Server{conf: c, accounts: newAccounts(c.Accounts), quotas: newQuotas(&c), guard: newGuard(), stop: make(chan struct{}), conns: map[*conn]struct{}{},
+	s := &Server{conf: c, accounts: newAccounts(c.Accounts), quotas: newQuotas(&c), guard: newGuard(), sessions: dialogue.NewRecorder(), stop: make(chan struct{}), conns: map[*conn]struct{}{},
 		gate: &gate{max: c.MaxConnections, maxPerIP: c.MaxConnectionsPerIP, by: map[netip.Prefix]int{}}}
 	s.changed = sync.NewCond(&s.mu)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -97,6 +99,9 @@ func (s *Server) Addrs() []net.Addr {
 	}
 	return addrs
 }
+
+// Sessions remembers the last sessions of each client, and why they failed.
+func (s *Server) Sessions() *dialogue.Recorder { return s.sessions }
 
 // Serve answers clients until Shutdown, and then returns nil. The first
 // listener that fails ends it with an error; Shutdown is still needed then.

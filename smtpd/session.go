@@ -2,8 +2,6 @@ package smtpd
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +32,6 @@ type session struct {
 	esmtp    bool
 	failures int      // of AUTH
 	account  *Account // nil: not logged in
-	mails    int
 	shown    *verdict // of the client's certificate; nil: not looked at
 
 	mu sync.Mutex // for tx: see Data
@@ -53,9 +50,11 @@ type transaction struct {
 }
 
 func (s *Server) newSession(l *listener, peer *smtp.Conn) *session {
-	var b [5]byte
-	_, _ = rand.Read(b[:]) // never fails since Go 1.24
-	n := &session{srv: s, lis: l, conn: below(peer.Conn()), peer: peer, id: hex.EncodeToString(b[:])}
+	n := &session{srv: s, lis: l, conn: below(peer.Conn()), peer: peer}
+	n.id = n.conn.id
+	if state, ok := peer.TLSConnectionState(); ok {
+		n.conn.tap.Secured(state)
+	}
 	n.log = s.conf.Log.With("session", n.id, "remote", n.conn.RemoteAddr().String())
 	n.ctx, n.cancel = context.WithCancel(s.ctx)
 	n.conn.setTop(peer.Conn())
@@ -110,8 +109,8 @@ func (s *session) Mail(from string, opts *smtp.MailOptions) error {
 	if err != nil {
 		return s.refuse("MAIL", sub, err, "from", from)
 	}
-	s.mails++
-	s.setTransaction(&transaction{id: fmt.Sprintf("%s.%d", s.id, s.mails), sub: sub, known: known, esmtp: s.esmtp, deny: deny,
+	s.conn.mails++
+	s.setTransaction(&transaction{id: fmt.Sprintf("%s.%d", s.id, s.conn.mails), sub: sub, known: known, esmtp: s.esmtp, deny: deny,
 		hold: hold{quota: s.srv.quotas.of(sub)}, env: mail.Envelope{From: address, SMTPUTF8: opts.UTF8}})
 	s.conn.setBusy(true)
 	return nil
@@ -221,6 +220,7 @@ func (s *session) Data(r io.Reader) error {
 		return s.refuse("DATA", tx.sub, err, "id", tx.id, "from", tx.env.From, "recipients", len(tx.env.Recipients), "octets", b.size)
 	}
 	accepted = true
+	s.conn.tap.Accepted(string(id), len(tx.env.Recipients))
 	s.log.Info("mail accepted", "message", id, "id", tx.id, "submitter", tx.sub.Name, "from", tx.env.From,
 		"recipients", len(tx.env.Recipients), "octets", b.size)
 	return &smtp.SMTPError{Code: 250, EnhancedCode: smtp.EnhancedCode{2, 0, 0}, Message: "queued as " + string(id)}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"sync/atomic"
+	"time"
 )
 
 // Certificate is a key pair that can be read again while clients are served.
@@ -44,6 +45,11 @@ func tlsConfig(l Listener, conf *Config) *tls.Config {
 	c := &tls.Config{GetCertificate: conf.GetCertificate, MinVersion: versions[l.TLSMin]}
 	if c.MinVersion < tls.VersionTLS12 {
 		c.CipherSuites = oldSuites()
+	}
+	c.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		cert, _ := conf.GetCertificate(h) // an error comes again where it counts
+		below(h.Conn).tap.Hello(h, cert, time.Now())
+		return nil, nil // as it is
 	}
 	if conf.asksCertificates() {
 		c.ClientAuth = tls.RequestClientCert

@@ -34,7 +34,7 @@ func mayImport() map[string][]string {
 		"spool":     {"mail"},
 		"relay":     {"spool", "mail"},
 		"optout":    {"directory", "spool", "mail"},
-		"admin":     {"relay", "spool", "expand", "directory", "mail"},
+		"admin":     {"relay", "spool", "expand", "directory", "mail", "smtpd/dialogue"}, // of SMTP only what is shown of it
 	}
 }
 
@@ -191,7 +191,7 @@ func (s *source) allowed(target string) bool {
 	case s.test:
 		return targetTop == "internal" || slices.Contains(mayImport()["admin"], targetTop)
 	}
-	return slices.Contains(mayImport()[top], targetTop)
+	return slices.Contains(mayImport()[top], targetTop) || slices.Contains(mayImport()[top], target)
 }
 
 // called is "package.Function" or "value.Method" of a call.
