@@ -148,7 +148,7 @@ func (v *verdict) proves(wanted []string) bool {
 		w = strings.ToLower(w)
 		_, parent, _ := strings.Cut(w, ".")
 		for _, n := range v.names {
-			if n == w || w[0] != '*' && parent != "" && n == "*."+parent {
+			if n == w || parent != "" && n == "*."+parent {
 				return true
 			}
 		}

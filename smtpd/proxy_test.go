@@ -261,6 +261,30 @@ func TestTLSBehindAProxy(t *testing.T) {
 	}
 }
 
+// TestNobodyIsLoopbackThroughAProxy, be the proxy on this machine and the header
+// without an address, or with one of loopback.
+func TestNobodyIsLoopbackThroughAProxy(t *testing.T) {
+	for _, header := range []string{"", "PROXY TCP4 127.0.0.1 127.0.0.1 50000 25\r\n", "PROXY UNKNOWN\r\n", v2(0x20, 0x00)} {
+		in := &intake{}
+		conf := config(t, in)
+		conf.Listeners[0].InsecureAuth = true
+		if header != "" {
+			conf.Listeners[0].ProxyProtocolFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		}
+		c := dial(t, start(t, conf).Addrs()[0], "")
+		c.send(header)
+		c.want("220")
+		c.do("EHLO x", "250")
+		c.do("AUTH PLAIN AHJlbGF5QGV4YW1wbGUuY29tAGJhdHRlcnkgc3RhcGxl", "235")
+		begin(c)
+		c.send("x: y\r\n.\r\n")
+		c.want("250")
+		if got := in.taken()[0].Sub; got.Loopback != (header == "") {
+			t.Errorf("with the header %q Loopback is %v", header, got.Loopback)
+		}
+	}
+}
+
 // FuzzProxyHeader: whatever a proxy sends, the server lives, and nobody who is
 // not announced as one may relay.
 func FuzzProxyHeader(f *testing.F) {
