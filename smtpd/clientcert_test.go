@@ -223,6 +223,27 @@ func TestNobodyIsAskedForACertificateInVain(t *testing.T) {
 	}
 }
 
+// TestAChainThatFillsTheMemoryIsRefused: an honest one has a few KiB, a long one
+// is still taken.
+func TestAChainThatFillsTheMemoryIsRefused(t *testing.T) {
+	ca := newAuthority(t, "Our Authority")
+	k := newConnector(t, "implicit", func() *x509.CertPool { p := x509.NewCertPool(); p.AddCert(ca.cert); return p }, withNames("127.0.0.0/8", "mail.example.com"))
+	cert := ca.issue(-time.Minute, time.Hour, "mail.example.com")
+	for len(cert.Certificate) < 40 {
+		cert.Certificate = append(cert.Certificate, ca.cert.Raw)
+	}
+	k.rcpt("", cert, "250")
+	for len(cert.Certificate) < 120 {
+		cert.Certificate = append(cert.Certificate, ca.cert.Raw)
+	}
+	c := dial(t, k.server.Addrs()[0], "")
+	tc := tls.Client(c.conn, &tls.Config{RootCAs: k.id.pool, ServerName: "localhost", Certificates: []tls.Certificate{*cert}})
+	_ = tc.Handshake() // of TLS 1.3 the client's part ends before the server has looked
+	if _, err := tc.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "bad certificate") {
+		t.Errorf("the client hears %v", err)
+	}
+}
+
 // TestTheAuthoritiesAreReadAgain, and bad ones change nothing.
 func TestTheAuthoritiesAreReadAgain(t *testing.T) {
 	old, fresh := newAuthority(t, "Old"), newAuthority(t, "Fresh")

@@ -69,8 +69,8 @@
 //     or in a handshake without an open transaction, or with one that has been
 //     open for a read_timeout without any of its mail.
 //   - Memory per connection is bounded: 40 KiB for a command, within a mail
-//     256 KiB for the longest line, and buffers of a few KiB however large the
-//     mail is.
+//     256 KiB for the longest line, 32 KiB for a client's certificates, and
+//     buffers of a few KiB however large the mail is.
 //   - A want of open files, or of memory for them, ends no listener: accepting is
 //     tried again, at the latest each second.
 //

@@ -2,6 +2,7 @@ package smtpd
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -53,8 +54,25 @@ func tlsConfig(l Listener, conf *Config) *tls.Config {
 	}
 	if conf.asksCertificates() {
 		c.ClientAuth = tls.RequestClientCert
+		c.VerifyPeerCertificate = boundChain
 	}
 	return c
+}
+
+// maxChain is how long a client's certificates may be together, in octets. They
+// are held as long as the connection, and crypto/tls would take 256 KiB.
+const maxChain = 32 << 10
+
+// boundChain ends the handshake with a client that means no good.
+func boundChain(raw [][]byte, _ [][]*x509.Certificate) error {
+	n := 0
+	for _, c := range raw {
+		n += len(c)
+	}
+	if n > maxChain {
+		return fmt.Errorf("the client's certificates are longer than %d octets", maxChain)
+	}
+	return nil
 }
 
 // oldSuites adds to Go's choice the RSA key exchange with AES, which is all
