@@ -78,7 +78,7 @@ const (
 
 func newBody(src io.Reader, received []byte, strict bool, max int64) *body {
 	_, bdat := src.(*io.PipeReader)
-	return &body{src: src, data: !bdat, strict: strict, max: max, out: received, inHeader: true, in: make([]byte, 16<<10),
+	return &body{src: src, data: !bdat, strict: strict, max: max, out: received, inHeader: true, in: make([]byte, 16<<10), buf: make([]byte, 0, 17<<10),
 		declared: func() int64 { return 0 }, hangUp: func() {}}
 }
 

@@ -2,10 +2,12 @@ package spool
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,43 +19,109 @@ import (
 	"postern/mail"
 )
 
-// Body is a message on its way in: a nameless file that becomes a message's
-// body by Accept, or disappears by Discard.
+// smallBody is the largest ordinary mail, in octets, that is kept in spool.db
+// with its rows: one sync makes both durable, and concurrent submissions share it.
+// A file of its own would cost several. Larger values would fragment bbolt's free
+// pages, and its file never shrinks.
+const smallBody = 16 << 10
+
+// Body is a message on its way in: in memory while it is small, then a file with
+// a passing name. It becomes a message's body by Accept, or disappears by Discard.
 type Body struct {
-	f    *os.File
-	w    *bufio.Writer
-	size int64
+	s     *Spool
+	small []byte           // all of it, while there is no file
+	whole *[smallBody]byte // backing of small
+	ended bool
+	f     *os.File
+	w     *bufio.Writer // to f
+	size  int64
 }
 
-// NewBody begins a body file. An error means that the spool cannot be written.
+// NewBody begins a body. An error means that the spool cannot be written.
 func (s *Spool) NewBody() (*Body, error) {
 	if err := s.Broken(); err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(filepath.Join(s.dir, bodiesDir), tmpPrefix)
-	if err != nil {
-		return nil, fmt.Errorf("begin a body file: %w", err)
+	whole, _ := s.buffers.Get().(*[smallBody]byte)
+	if whole == nil {
+		whole = new([smallBody]byte)
 	}
-	return &Body{f: f, w: bufio.NewWriterSize(f, 64<<10)}, nil
+	s.incoming.Add(1)
+	return &Body{s: s, small: whole[:0], whole: whole}, nil
 }
 
-// Write appends to the body.
+// Write appends to the body. A body that outgrows memory begins its file, which
+// may fail as writing does.
 func (b *Body) Write(p []byte) (int, error) {
+	if b.f == nil && len(b.small)+len(p) <= smallBody {
+		b.small = append(b.small, p...)
+		b.size += int64(len(p))
+		return len(p), nil
+	}
+	if err := b.spill(); err != nil {
+		return 0, err
+	}
 	n, err := b.w.Write(p)
 	b.size += int64(n)
 	return n, err
 }
 
+// spill moves a body from memory to a file; one that has a file stays there.
+func (b *Body) spill() error {
+	if b.f != nil {
+		return nil
+	}
+	f, err := os.CreateTemp(filepath.Join(b.s.dir, bodiesDir), tmpPrefix)
+	if err != nil {
+		return fmt.Errorf("begin a body file: %w", err)
+	}
+	b.f, b.w = f, bufio.NewWriterSize(f, 64<<10)
+	_, err = b.w.Write(b.small)
+	b.small = b.small[:0]
+	return err
+}
+
 // Size is the number of octets written so far.
 func (b *Body) Size() int64 { return b.size }
 
-// File gives the file for reading from any offset, with all that was written.
-func (b *Body) File() (*os.File, error) {
+// Reader gives all that was written, for reading from any offset until the next
+// Write, Discard, or Accept that takes it.
+func (b *Body) Reader() (io.ReaderAt, error) {
+	if b.f == nil {
+		return bytes.NewReader(b.small), nil
+	}
 	return b.f, b.w.Flush()
 }
 
-// Discard removes the file. After Accept it does nothing.
+// Bytes gives all that was written, in memory, until Discard or an Accept that
+// takes it. It must not be changed.
+func (b *Body) Bytes() ([]byte, error) {
+	if b.f == nil {
+		return b.small, nil
+	}
+	if err := b.w.Flush(); err != nil {
+		return nil, err
+	}
+	raw := make([]byte, b.size)
+	_, err := io.ReadFull(io.NewSectionReader(b.f, 0, b.size), raw)
+	return raw, err
+}
+
+// Discard ends the body and removes its file. After Accept has taken it, and after
+// Discard, it does nothing.
 func (b *Body) Discard() {
+	if b.ended {
+		return
+	}
+	b.ended = true
+	b.s.incoming.Add(-1)
+	b.s.buffers.Put(b.whole)
+	b.small, b.whole = nil, nil
+	b.drop()
+}
+
+// drop removes the file under its passing name.
+func (b *Body) drop() {
 	if b.f == nil {
 		return
 	}
@@ -62,8 +130,17 @@ func (b *Body) Discard() {
 	b.f = nil
 }
 
-// keep makes the body durable under the names of all its messages.
+// keepsRow says whether the body goes into spool.db with the rows of its message:
+// a small one, of one ordinary message.
+func (b *Body) keepsRow(msgs []Accepted) bool {
+	return b.f == nil && len(msgs) == 1 && msgs[0].Message.List == nil && msgs[0].Compiled == nil
+}
+
+// keep makes the body durable as a file, under the names of all its messages.
 func (s *Spool) keep(b *Body, msgs []Accepted) error {
+	if err := b.spill(); err != nil {
+		return err
+	}
 	if err := b.w.Flush(); err != nil {
 		return err
 	}
@@ -82,7 +159,7 @@ func (s *Spool) keep(b *Body, msgs []Accepted) error {
 			return err
 		}
 	}
-	b.Discard()
+	b.drop()
 	return s.judgeSync(s.bodies.sync())
 }
 
@@ -145,13 +222,28 @@ func (s *Spool) unlink(id mail.ID) {
 	}
 }
 
-// OpenBody opens a message as it was received.
-func (s *Spool) OpenBody(id mail.ID) (*os.File, error) {
+// OpenBody opens a message as it was received; ErrNotFound.
+func (s *Spool) OpenBody(id mail.ID) (io.ReadCloser, error) {
+	var small []byte
+	err := s.view(func(t *txn) error {
+		key := id.Bytes()
+		small = bytes.Clone(t.bodies.Get(key[:]))
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if small != nil {
+		return io.NopCloser(bytes.NewReader(small)), nil
+	}
 	f, err := os.Open(s.path(id, ".eml"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotFound
 	}
-	return f, err
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // Compiled reads what Accept was given to keep beside the body.
@@ -268,9 +360,15 @@ func (s *Spool) Accept(ctx context.Context, b *Body, msgs []Accepted) error {
 	if err := s.Broken(); err != nil {
 		return err
 	}
-	err := s.keep(b, msgs)
+	var row []byte // the body, when it is kept with the rows
+	var err error
+	if b.keepsRow(msgs) {
+		row = b.small
+	} else {
+		err = s.keep(b, msgs)
+	}
 	if err == nil {
-		err = s.update(ctx, func(t *txn) error { return t.accept(msgs) })
+		err = s.submit(ctx, &request{fn: func(t *txn) error { return t.accept(msgs, row) }, done: make(chan error, 1), mail: true})
 	}
 	if err != nil && s.Broken() == nil { // when broken the rows may be on disk
 		s.removeRefused(msgs)
@@ -278,10 +376,12 @@ func (s *Spool) Accept(ctx context.Context, b *Body, msgs []Accepted) error {
 	if err != nil {
 		return fmt.Errorf("spool a submission: %w", err)
 	}
+	b.Discard()
 	return nil
 }
 
-func (t *txn) accept(msgs []Accepted) error {
+// accept stores the rows of a submission; row is the body, nil when it is a file.
+func (t *txn) accept(msgs []Accepted, row []byte) error {
 	for i := range msgs {
 		m := msgs[i].Message
 		if len(msgs[i].Copies) > 0 {
@@ -290,6 +390,11 @@ func (t *txn) accept(msgs []Accepted) error {
 		key := m.ID.Bytes()
 		if t.messages.Get(key[:]) != nil {
 			return fmt.Errorf("message %s is in the spool already", m.ID)
+		}
+		if row != nil {
+			if err := t.bodies.Put(key[:], row); err != nil {
+				return err
+			}
 		}
 		t.entries[m.ID] = &change{msg: &m, edited: true, changed: true}
 		if _, err := t.addCopies(m.ID, msgs[i].Copies, m.AcceptedAt); err != nil {

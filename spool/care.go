@@ -51,6 +51,7 @@ type checker struct {
 	progress      func(done, total int)
 	seen, dues    int
 	claims, addrs int
+	kept          int // bodies in spool.db
 	total         int
 }
 
@@ -92,7 +93,9 @@ func (c *checker) messages(ctx context.Context, s *Spool, t *txn) error {
 			c.problem("message %s: its row cannot be read: %v", id, err)
 			return nil
 		}
-		if _, err := os.Stat(s.path(id, ".eml")); err != nil {
+		if t.bodies.Get(k) != nil {
+			c.kept++
+		} else if _, err := os.Stat(s.path(id, ".eml")); err != nil {
 			c.bodiless = append(c.bodiless, id)
 		}
 		counts := c.copies(t, id)
@@ -150,6 +153,7 @@ func (c *checker) indexes(ctx context.Context, t *txn) error {
 		n      *int
 		want   *int
 	}{
+		{"bodies", t.bodies, new(int), &c.kept},
 		{"copies", t.copies, &copies, &c.seen},
 		{"address", t.address, &c.addrs, &c.seen},
 		{"due", t.due, new(int), &c.dues},
@@ -163,7 +167,7 @@ func (c *checker) indexes(ctx context.Context, t *txn) error {
 			return err
 		}
 		if *b.n != *b.want {
-			c.problem("index %s has %d entries, and %d belong to copies of messages", b.name, *b.n, *b.want)
+			c.problem("index %s has %d entries, and %d belong to messages and their copies", b.name, *b.n, *b.want)
 		}
 	}
 	if c.progress != nil {
@@ -172,8 +176,8 @@ func (c *checker) indexes(ctx context.Context, t *txn) error {
 	return nil
 }
 
-// Backup writes a tar of the spool as it is now: spool.db and the bodies of the
-// messages in it. Sending goes on meanwhile, and what retention drops stays on disk
+// Backup writes a tar of the spool as it is now: spool.db and the body files of
+// the messages in it. Sending goes on meanwhile, and what retention drops stays on disk
 // until the backup has ended.
 func (s *Spool) Backup(ctx context.Context, w io.Writer) error {
 	s.mu.Lock()
@@ -190,6 +194,9 @@ func (s *Spool) Backup(ctx context.Context, w io.Writer) error {
 			return err
 		}
 		return t.messages.ForEach(func(k, _ []byte) error {
+			if t.bodies.Get(k) != nil {
+				return ctx.Err()
+			}
 			id := mail.IDFromBytes([16]byte(k))
 			return errors.Join(ctx.Err(), s.backupFile(out, id, ".eml"), s.backupFile(out, id, ".copy"))
 		})
@@ -336,7 +343,7 @@ func (t *txn) forget(e *change, c *mail.Copy) error {
 func (t *txn) removeMessage(id mail.ID, e *change) error {
 	e.gone, e.changed = true, true
 	key := id.Bytes()
-	return errors.Join(t.messages.Delete(key[:]), t.counts.Delete(key[:]), t.active.Delete(key[:]),
+	return errors.Join(t.messages.Delete(key[:]), t.bodies.Delete(key[:]), t.counts.Delete(key[:]), t.active.Delete(key[:]),
 		t.finished.Delete(finishedKey(e.msg)))
 }
 

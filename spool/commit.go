@@ -23,13 +23,17 @@ const maxBatch = 1024
 type request struct {
 	fn   func(*txn) error
 	done chan error
+	mail bool // a submission: others that are coming in may join it
 }
 
 // update runs fn in a transaction, shared with whatever else waits, and returns
 // when it is on disk. ctx ends only the wait for a place in the queue: once the
 // change is under way its outcome is awaited, so that nobody is in doubt.
 func (s *Spool) update(ctx context.Context, fn func(*txn) error) error {
-	r := &request{fn: fn, done: make(chan error, 1)}
+	return s.submit(ctx, &request{fn: fn, done: make(chan error, 1)})
+}
+
+func (s *Spool) submit(ctx context.Context, r *request) error {
 	if err := s.Broken(); err != nil {
 		return err
 	}
@@ -76,7 +80,25 @@ func (s *Spool) commitLoop() {
 }
 
 func (s *Spool) gather(first *request) []*request {
-	batch := []*request{first}
+	batch := s.take([]*request{first})
+	if !s.worthWaiting(batch) {
+		return batch
+	}
+	timer := time.NewTimer(window)
+	defer timer.Stop()
+	for s.worthWaiting(batch) {
+		select {
+		case r := <-s.requests:
+			batch = s.take(append(batch, r))
+		case <-timer.C:
+			return batch
+		}
+	}
+	return batch
+}
+
+// take adds what waits already.
+func (s *Spool) take(batch []*request) []*request {
 	for len(batch) < maxBatch {
 		select {
 		case r := <-s.requests:
@@ -86,6 +108,21 @@ func (s *Spool) gather(first *request) []*request {
 		}
 	}
 	return batch
+}
+
+// window is how long a commit of submissions waits for mails that are just coming
+// in: about what its two syncs take on a good disk.
+const window = time.Millisecond
+
+// worthWaiting says whether a batch holds nothing but submissions and there are
+// mails on their way that could share its syncs. Attempts and results never wait.
+func (s *Spool) worthWaiting(batch []*request) bool {
+	for _, r := range batch {
+		if !r.mail {
+			return false
+		}
+	}
+	return len(batch) < maxBatch && int64(len(batch)) < s.incoming.Load()
 }
 
 // commit runs a batch in one transaction. A request that fails is answered and
@@ -244,7 +281,7 @@ type txn struct {
 	s  *Spool
 	tx *bolt.Tx
 
-	messages, counts, active, copies, address, due, claims, upstream, repeats, finished *bolt.Bucket
+	messages, bodies, counts, active, copies, address, due, claims, upstream, repeats, finished *bolt.Bucket
 
 	entries map[mail.ID]*change
 }
@@ -263,7 +300,7 @@ type change struct {
 func newTxn(s *Spool, tx *bolt.Tx) *txn {
 	return &txn{
 		s: s, tx: tx,
-		messages: tx.Bucket(bMessages), counts: tx.Bucket(bCounts), active: tx.Bucket(bActive),
+		messages: tx.Bucket(bMessages), bodies: tx.Bucket(bBodies), counts: tx.Bucket(bCounts), active: tx.Bucket(bActive),
 		copies: tx.Bucket(bCopies), address: tx.Bucket(bAddress), due: tx.Bucket(bDue),
 		claims: tx.Bucket(bClaims), upstream: tx.Bucket(bUpstream), repeats: tx.Bucket(bRepeats),
 		finished: tx.Bucket(bFinished), entries: map[mail.ID]*change{},

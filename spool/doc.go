@@ -5,10 +5,12 @@
 //
 // A spool is a directory. bodies/ID.eml is a message as it was received;
 // bodies/ID.copy is its compiled form, for the renderer. spool.db, a bbolt
-// file, holds one small row for a message and one for a copy, and beside them
-// the indexes that questions are answered from:
+// file, holds one small row for a message and one for a copy, the bodies of
+// small ordinary mails (up to 16 KiB), which have no file, and beside them the
+// indexes that questions are answered from:
 //
 //	messages  ID                      → the message (JSON)
+//	bodies    ID                      → a small ordinary mail as it was received
 //	counts    ID                      → copies by state
 //	active    ID                      → messages that are not finished
 //	copies    ID seq                  → the copy's row
@@ -22,8 +24,8 @@
 // # The order of events
 //
 // [Spool.Accept] syncs the body file, gives it its name, syncs the directory,
-// and then commits all rows of the submission in one transaction. Only then may
-// a client be told 250. [Spool.AddCopies] commits rows and checkpoint together.
+// and then commits all rows of the submission in one transaction. A body that
+// has no file is in that transaction. Only then may a client be told 250. [Spool.AddCopies] commits rows and checkpoint together.
 // [Spool.Claim] commits the beginning of an attempt before it returns, so it is
 // on disk before anything is sent; [Spool.Settle] commits its result. Whatever
 // is in `claims` when a spool is opened had begun and has no result: those

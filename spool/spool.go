@@ -20,8 +20,9 @@ import (
 )
 
 // Format is the version of everything that this package writes. An older spool
-// is migrated when it is opened, a newer one is refused.
-const Format = 1
+// is migrated when it is opened, a newer one is refused. Format 1 had no bodies in
+// spool.db.
+const Format = 2
 
 const (
 	dbName    = "spool.db"
@@ -41,6 +42,7 @@ var (
 var (
 	bMeta     = []byte("meta")
 	bMessages = []byte("messages")
+	bBodies   = []byte("bodies")
 	bCounts   = []byte("counts")
 	bActive   = []byte("active")
 	bCopies   = []byte("copies")
@@ -74,6 +76,9 @@ type Spool struct {
 	redue  func(*mail.Message, time.Time) time.Time
 	db     *bolt.DB
 	bodies *dirSyncer
+
+	incoming atomic.Int64 // bodies that have begun and not ended
+	buffers  sync.Pool    // *[smallBody]byte
 
 	requests chan *request
 	stop     chan struct{} // closed by Close
@@ -219,7 +224,7 @@ func migrate(tx *bolt.Tx, meta *bolt.Bucket) error {
 			return fmt.Errorf("this spool has format %d, and this version of postern knows formats up to %d; run the version that wrote it, or a newer one", f, Format)
 		}
 	}
-	for _, name := range [][]byte{bMessages, bCounts, bActive, bCopies, bAddress, bDue, bClaims, bUpstream, bRepeats, bFinished} {
+	for _, name := range [][]byte{bMessages, bBodies, bCounts, bActive, bCopies, bAddress, bDue, bClaims, bUpstream, bRepeats, bFinished} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}

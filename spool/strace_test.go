@@ -42,9 +42,13 @@ func TestMain(m *testing.M) {
 // say marks a moment in the trace: what was said before was promised.
 func say(format string, a ...any) { fmt.Printf(format+"\n", a...) }
 
-const childCopies = 120
+const (
+	childCopies = 120
+	smallID     = mail.ID("01ARZ3NDEKTSV4RRFFQ69G5FAA") // of an ordinary mail that has no body file
+	smallText   = "Subject: small\r\n\r\nthe whole of a small mail\r\n"
+)
 
-// child takes a message, stores its copies, and settles them five at a time, and
+// child takes a message of a list and a small ordinary one, stores its copies, and settles them five at a time, and
 // says so each time that the spool says it is done.
 func child(dir string) error {
 	ctx := context.Background()
@@ -64,6 +68,16 @@ func child(dir string) error {
 		return err
 	}
 	say("accepted")
+	if b, err = s.NewBody(); err != nil {
+		return err
+	}
+	if _, err := b.Write([]byte(smallText)); err != nil {
+		return err
+	}
+	if err := s.Accept(ctx, b, []spool.Accepted{{Message: mail.Message{ID: smallID, State: mail.Sending, AcceptedAt: time.Now()}}}); err != nil {
+		return err
+	}
+	say("taken")
 	for n := 0; n < childCopies; n += 40 {
 		page := copies(n + 40)[n:]
 		if err := s.AddCopies(ctx, m.ID, page, fmt.Appendf(nil, "%d", n+40)); err != nil {
@@ -206,13 +220,14 @@ func TestNothingIsPromisedBeforeItIsSynced(t *testing.T) {
 		t.Fatal(err)
 	}
 	dirty := map[string]bool{} // files with writes that no sync has followed
-	bodySynced, named, dirSynced := false, false, false
+	bodySynced, named, dirSynced, smallWritten := false, false, false, false
 	said := 0
 	for _, c := range calls {
 		base := filepath.Base(c.path)
 		switch {
 		case c.name == "pwrite64", c.name == "ftruncate":
 			dirty[base] = true
+			smallWritten = smallWritten || base == "spool.db" && strings.Contains(string(c.data), smallText)
 		case c.name == "fdatasync":
 			delete(dirty, base)
 		case c.name == "fsync":
@@ -227,6 +242,9 @@ func TestNothingIsPromisedBeforeItIsSynced(t *testing.T) {
 			said++
 			if c.text == "accepted" && !(bodySynced && named && dirSynced) {
 				t.Errorf("accepted with body synced %v, named %v, directory synced %v", bodySynced, named, dirSynced)
+			}
+			if c.text == "taken" && !smallWritten {
+				t.Error("a small mail was taken that is not in spool.db")
 			}
 			if dirty["spool.db"] {
 				t.Fatalf("%q was said before spool.db was synced", c.text)
@@ -332,6 +350,10 @@ func checkPromises(t *testing.T, s *spool.Spool, calls []call) {
 		case c.name != "said" || verb == "error":
 		case len(list) == 0:
 			t.Fatalf("%q was said, and the message is gone", c.text)
+		case verb == "taken":
+			if got := bodyOf(t, s, smallID); got != smallText {
+				t.Fatalf("%q was said, and the small mail is %q", c.text, got)
+			}
 		case verb == "stored":
 			stored = n
 		case verb == "begun" || verb == "settled":

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -118,7 +117,7 @@ func (r *renderer) loadOrdinary(m *mail.Message, e *compiled) int64 {
 	return int64(len(raw))
 }
 
-func readAll(f *os.File, err error) ([]byte, error) {
+func readAll(f io.ReadCloser, err error) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,11 @@ func TestTheRendererForgetsWhileOthersLoad(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(b, "From: a@example.com\r\nSubject: %d\r\n\r\n%s\r\n", i, strings.Repeat("text\r\n", 100*(i+1)))
+		text := strings.Repeat("text\r\n", 100*(i+1))
+		if i == 0 { // the one that will be lost: large enough for a file of its own
+			text = strings.Repeat("text\r\n", 4000)
+		}
+		fmt.Fprintf(b, "From: a@example.com\r\nSubject: %d\r\n\r\n%s\r\n", i, text)
 		m := mail.Message{ID: mail.NewID(time.Now()), State: mail.Sending, AcceptedAt: time.Now()}
 		if err := s.Accept(t.Context(), b, []spool.Accepted{{Message: m, Copies: []mail.Copy{{To: "b@example.net"}}}}); err != nil {
 			t.Fatal(err)
