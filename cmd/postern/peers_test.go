@@ -41,9 +41,9 @@ func TestPeersSayWhatIsMissingInOneSentence(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	check := func(want ...string) {
+	check := func(args []string, want ...string) {
 		t.Helper()
-		cmd := exec.Command(filepath.Join(bin, "bash"), filepath.Join(root, ".ci/peers"))
+		cmd := exec.Command(filepath.Join(bin, "bash"), append([]string{filepath.Join(root, ".ci/peers")}, args...)...)
 		cmd.Env = []string{"PATH=" + bin}
 		said, err := cmd.CombinedOutput()
 		if err == nil || strings.Count(string(said), "\n") != 1 {
@@ -55,10 +55,11 @@ func TestPeersSayWhatIsMissingInOneSentence(t *testing.T) {
 			}
 		}
 	}
-	check("make peers: ", "apt-get install", "swaks")
+	check(nil, "make peers: ", "apt-get install", "swaks")
 	for _, name := range strings.Fields("gcc openssl swaks perl curl msmtp strace haproxy chromium node") {
 		program(name, "")
 	}
 	program("npm", "echo 'npm error code E1' >&2; echo 'npm error network' >&2; exit 1")
-	check("make peers: ", "npm error code E1", "npm ci")
+	check([]string{"e2e"}, "make e2e: ", "apt-get install", "php-cli")
+	check(nil, "make peers: ", "npm error code E1", "npm ci")
 }
