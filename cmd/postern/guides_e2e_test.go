@@ -117,6 +117,29 @@ func TestGuideOverviewIsFollowed(t *testing.T) {
 	f.left("a@example.net Test 김민", "a@example.net Test 김민")
 }
 
+// TestGuideShowsWhatSessionsSays has a device fail as the overview's does, and
+// compares all but addresses and times.
+func TestGuideShowsWhatSessionsSays(t *testing.T) {
+	f := follow(t, "README.md")
+	device := exec.Command(peer.Command(t, "swaks"), "--server", "127.0.0.1", "--port", f.ports["587"], "--helo", "scanner1", "--from", "scanner@example.com", "--to", "min@example.net")
+	if out, err := device.CombinedOutput(); err == nil {
+		t.Fatalf("a device without a log-in could send:\n%s", out)
+	}
+	same := func(text string) string {
+		for _, r := range [][2]string{
+			{`(?m)^Session .*$`, "Session"}, {`(?m)^When .*$`, "When"}, {`(?m)^ *\d+ ms`, "ms"},
+		} {
+			text = regexp.MustCompile(r[0]).ReplaceAllString(text, r[1])
+		}
+		return strings.TrimSpace(text)
+	}
+	said, shown := same(f.gateway.run("sessions", "127.0.0.1", "--failed")), same(guideBlock(t, "README.md", "sessions"))
+	if said != shown {
+		t.Errorf("postern sessions says\n%s\nand the guide\n%s", said, shown)
+	}
+	f.stop()
+}
+
 func TestGuidePHPIsFollowed(t *testing.T) {
 	f := follow(t, "php.md")
 	f.write("msmtprc", f.block("msmtp"))
