@@ -11,12 +11,9 @@ import (
 	"postern/spool"
 )
 
-// TestASpoolOfFormat1IsOpened opens testdata/format1.tar.gz, a backup that the
-// first version wrote while it ran: a message that is being sent, with a copy in
-// each state that it can have, one that is held, one that is done. It is never
-// written anew: what is on people's disks does not change either.
-func TestASpoolOfFormat1IsOpened(t *testing.T) {
-	f, err := os.Open("testdata/format1.tar.gz")
+func openFixture(t *testing.T, name string) *spool.Spool {
+	t.Helper()
+	f, err := os.Open(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +22,15 @@ func TestASpoolOfFormat1IsOpened(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := open(t, untar(t, z))
+	return open(t, untar(t, z))
+}
+
+// TestASpoolOfFormat1IsOpened opens testdata/format1.tar.gz, a backup that the
+// first version wrote while it ran: a message that is being sent, with a copy in
+// each state that it can have, one that is held, one that is done. It is never
+// written anew: what is on people's disks does not change either.
+func TestASpoolOfFormat1IsOpened(t *testing.T) {
+	s := openFixture(t, "testdata/format1.tar.gz")
 	defer closeChecked(t, s)
 	list, err := s.Messages("", 10)
 	if err != nil || len(list) != 3 {
@@ -66,5 +71,19 @@ func TestASpoolOfFormat1IsOpened(t *testing.T) {
 		if err := s.Settle(t.Context(), c, spool.Result{State: mail.Sent, At: time.Now()}); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestASpoolOfFormat2IsOpened opens testdata/format2.tar.gz, of the first version
+// that kept small ordinary mails in spool.db: one such mail with a queued copy.
+func TestASpoolOfFormat2IsOpened(t *testing.T) {
+	s := openFixture(t, "testdata/format2.tar.gz")
+	defer closeChecked(t, s)
+	list, err := s.Messages("", 10)
+	if err != nil || len(list) != 1 || list[0].From != "erp@example.com" || list[0].Counts[mail.Queued] != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if got := bodyOf(t, s, list[0].ID); got != "Subject: order\r\n\r\nyour order\r\n" {
+		t.Errorf("body: %q", got)
 	}
 }
