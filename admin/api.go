@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -15,6 +16,7 @@ import (
 	"postern/directory"
 	"postern/mail"
 	"postern/relay"
+	"postern/smtpd/dialogue"
 	"postern/spool"
 )
 
@@ -32,6 +34,8 @@ type API struct {
 	Compact func(ctx context.Context) (before, after int64, err error)
 	// Lanes tells how the lanes stand; nil where no gateway runs.
 	Lanes func() []relay.LaneStatus
+	// Sessions are the last SMTP sessions, newest first; nil where no gateway runs.
+	Sessions func() iter.Seq[dialogue.Session]
 	// LoginLink makes a one-time link into the pages ([Pages.LoginLink]).
 	LoginLink func() (string, error)
 	Log       *slog.Logger
@@ -58,6 +62,7 @@ func (a *API) Handler() http.Handler {
 		"POST /api/spool/compact":       a.compactSpool,
 		"GET /api/spool/backup":         a.backupSpool,
 		"GET /api/lanes":                a.listLanes,
+		"GET /api/sessions":             a.listSessions,
 		"POST /api/login-link":          a.loginLink,
 		"/":                             nowhere,
 	} {

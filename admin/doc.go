@@ -23,6 +23,7 @@
 //	POST  /api/users/import   GET   /api/users/export     CSV
 //	POST  /api/spool/check    POST  /api/spool/compact    GET /api/spool/backup
 //	GET   /api/lanes          POST  /api/login-link
+//	GET   /api/sessions?address=&failed=         the last SMTP sessions, newest first
 //
 // Answers are streamed: a message of a million copies takes no more memory than
 // one of a thousand. An answer that cannot be finished breaks the connection
@@ -31,7 +32,8 @@
 // # The pages
 //
 // GET changes nothing. A form bears the session's token, and requests of other
-// origins are refused. A viewer sees messages and lanes and has no buttons.
+// origins are refused. A viewer sees messages and lanes and has no buttons;
+// SMTP sessions, which show who connects, are for administrators.
 // Sessions live in memory, end after an hour without a request or twelve in all,
 // and a restart ends them. While no user has a password, `postern admin login`
 // prints a link that works once, for ten minutes, and only by its button.

@@ -59,6 +59,8 @@ func (p *Pages) Handler() http.Handler {
 	mux.Handle("GET /messages/{id}/copies/{seq}", p.inside(p.showCopy))
 	mux.Handle("GET /messages/{id}/copies/{seq}/html", p.inside(p.showHTML))
 	mux.Handle("GET /messages/{id}/copies/{seq}/eml", p.inside(p.showEML))
+	mux.Handle("GET /sessions", p.inside(p.forAdmins(p.showSessions)))
+	mux.Handle("GET /sessions/{id}", p.inside(p.forAdmins(p.showSession)))
 	mux.Handle("/api/", p.insideAPI(p.API.Handler()))
 	mux.Handle("/", p.inside(func(w http.ResponseWriter, r *http.Request) {
 		p.problem(w, r, http.StatusNotFound, "There is no such page.")
@@ -213,7 +215,7 @@ var layout = parsePages()
 
 func parsePages() map[string]*template.Template {
 	pages := make(map[string]*template.Template)
-	for _, name := range []string{"login", "link", "problem", "messages", "message", "copy"} {
+	for _, name := range []string{"login", "link", "problem", "messages", "message", "copy", "sessions", "session"} {
 		pages[name] = template.Must(template.New("layout.html").
 			ParseFS(files, "pages/layout.html", "pages/"+name+".html"))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 	"postern/optout"
 	"postern/relay"
 	"postern/smtpd"
+	"postern/smtpd/dialogue"
 	"postern/spool"
 )
 
@@ -177,6 +179,7 @@ func (a *App) buildPages(keyring *optout.Keyring, fields *expand.Fields) {
 	}
 	api := newAPI(a.spool, a.store, a.index, a.renderer.preview, a.log)
 	api.Lanes = a.relay.Lanes
+	api.Sessions = func() iter.Seq[dialogue.Session] { return a.smtp.Sessions().Sessions() }
 	api.Learn = func(seen map[string]string) error { // an imported column is a placeholder at once
 		for name, typ := range seen {
 			fields.Learn(name, typ)

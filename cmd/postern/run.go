@@ -25,16 +25,17 @@ const (
 type commandLine struct {
 	Config string `help:"Configuration file; else ${default}." default:"config.toml" placeholder:"FILE" short:"c"`
 
-	Serve   serveCmd   `cmd:"" help:"Run the gateway until SIGTERM."`
-	Demo    demoCmd    `cmd:"" help:"Show the main job on sample data: one message in, 200 signed copies out."`
-	Users   usersCmd   `cmd:"" help:"Import, export, list, show and change the users of the directory."`
-	Queue   queueCmd   `cmd:"" help:"Look at messages, and pause, resume, cancel or retry them."`
-	Spool   spoolCmd   `cmd:"" help:"Check, compact or back up the spool."`
-	DKIM    dkimCmd    `cmd:"" name:"dkim" help:"Make a signing key."`
-	Passwd  passwdCmd  `cmd:"" help:"Turn a password into the hash that config.toml wants."`
-	Admin   adminCmd   `cmd:"" help:"Get into the administrators' page."`
-	Print   configCmd  `cmd:"" name:"config" help:"Print the effective configuration, or all that is wrong with it."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve    serveCmd    `cmd:"" help:"Run the gateway until SIGTERM."`
+	Demo     demoCmd     `cmd:"" help:"Show the main job on sample data: one message in, 200 signed copies out."`
+	Users    usersCmd    `cmd:"" help:"Import, export, list, show and change the users of the directory."`
+	Queue    queueCmd    `cmd:"" help:"Look at messages, and pause, resume, cancel or retry them."`
+	Sessions sessionsCmd `cmd:"" help:"Show the last SMTP sessions of each client, and why one failed."`
+	Spool    spoolCmd    `cmd:"" help:"Check, compact or back up the spool."`
+	DKIM     dkimCmd     `cmd:"" name:"dkim" help:"Make a signing key."`
+	Passwd   passwdCmd   `cmd:"" help:"Turn a password into the hash that config.toml wants."`
+	Admin    adminCmd    `cmd:"" help:"Get into the administrators' page."`
+	Print    configCmd   `cmd:"" name:"config" help:"Print the effective configuration, or all that is wrong with it."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 // session is one run of the program: what its commands read and write.

@@ -31,7 +31,7 @@ func (t *Tap) fromClient(p []byte) {
 
 // lose gives up to know where a line begins.
 func (t *Tap) lose() {
-	t.reading, t.owed, t.ahead = noise, false, nil
+	t.reading, t.owed, t.ahead, t.partOf = noise, false, nil, 0
 	t.add(remark, "(too much came at once; what follows is not understood)")
 }
 
@@ -79,7 +79,7 @@ func (t *Tap) readLine(p []byte) (rest []byte) {
 	t.part, t.partOf = appendUpTo(t.part, p[:n], maxLine), t.partOf+n
 	if !t.understood && t.reading == commands {
 		if s := stranger(t.part); s != "" {
-			t.facts.Stranger, t.reading = s, noise
+			t.facts.Stranger, t.reading, t.partOf = s, noise, 0
 			t.add(client, "(this is %s; not shown)", s)
 			return nil
 		}

@@ -101,8 +101,7 @@ func (p *place) trim() {
 func (t *Tap) wentWell() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f := &t.facts
-	return !f.Ended || f.Accepted > 0 && f.outcome() == Sent
+	return !t.facts.outcome().Bad()
 }
 
 func (t *Tap) hasSent() bool {

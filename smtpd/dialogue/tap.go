@@ -121,6 +121,9 @@ func (t *Tap) Write(p []byte) (int, error) {
 func (t *Tap) Say(p []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.over {
+		return
+	}
 	t.fromServer(p)
 	t.over = true
 	if bye := t.facts.Farewell.Text; strings.Contains(bye, saysWaited) || strings.Contains(bye, saysSlow) {
@@ -245,7 +248,8 @@ func (t *Tap) heard(line []byte) {
 
 // shownReply is a line of a reply without what it may repeat of a secret.
 func (t *Tap) shownReply(r Reply, line []byte) string {
-	if t.owed && (t.hide || t.secret && r.Code != 334 && !fixedText(r.Text)) {
+	hide := t.hide || t.secret && r.Code != 334 && !fixedText(r.Text)
+	if t.owed && hide || t.reading == noise && r.Code >= 500 {
 		return string(line[:min(4, len(line))]) + r.Enhanced + " (text not shown)"
 	}
 	return safe(string(line), maxShown)
