@@ -25,8 +25,9 @@ const maxLine = 256 << 10
 // sent with every line ended by CRLF and no NUL in it. It holds one buffer,
 // whatever the mail's size.
 //
-// A mail that is refused on the way is still read to its end when it comes by
-// DATA, because the reply has to wait for that end; Read then gives the reason.
+// A mail that is refused on the way is still read to its end, because the reply
+// to DATA has to wait for that, and go-smtp's to BDAT does better to (see
+// session.abandoned); Read then gives the reason.
 type body struct {
 	src    io.Reader
 	data   bool   // by DATA; false: by BDAT
@@ -43,6 +44,7 @@ type body struct {
 
 	declared func() int64 // asked at the end of BDAT: how long the client said that its chunks are
 	arrived  int64        // octets of them
+	last     bool         // the last chunk has come, or the connection ended within it
 
 	crs    int // CRs held back until it is known what follows, at most 2
 	mirror lineState
@@ -88,7 +90,7 @@ func (b *body) Read(p []byte) (int, error) {
 	for len(b.out) == 0 && !b.done {
 		b.fill()
 	}
-	if b.err != nil && (b.done || !b.data) {
+	if b.err != nil && b.done {
 		return 0, b.err
 	}
 	if len(b.out) == 0 {
@@ -104,6 +106,7 @@ func (b *body) fill() {
 	b.arrived += int64(n)
 	b.buf = b.buf[:0]
 	b.scan(b.in[:n])
+	b.last = !b.data && err == io.EOF
 	switch {
 	case b.done:
 	case b.data && errors.Is(err, os.ErrDeadlineExceeded):
@@ -120,6 +123,11 @@ func (b *body) fill() {
 	case errors.Is(err, smtp.ErrTooLongLine):
 		b.fail(mail.Refuse(554, "5.6.0", "a line of the mail is longer than %d octets; encode it as quoted-printable or base64", maxLine))
 		b.done = true
+	case errors.Is(err, smtp.ErrDataReset):
+		// RSET or EHLO between two chunks, or the end of the session. Nobody
+		// hears this.
+		b.fail(mail.Later(451, "4.4.2", "the mail was taken back before its last chunk"))
+		b.done = true
 	case err != nil:
 		b.hangUp() // nobody is there to drain the rest from
 		e := mail.Later(421, "4.4.2", "the mail did not arrive whole and was not taken; send it again")
@@ -129,7 +137,6 @@ func (b *body) fill() {
 	}
 	if b.err != nil {
 		b.buf = b.buf[:0]
-		b.done = b.done || !b.data
 	}
 	b.out = b.buf
 }

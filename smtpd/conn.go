@@ -288,11 +288,11 @@ func (c *conn) idleSince() (t time.Time, idle bool) {
 	return c.asked, true
 }
 
-// dismiss ends an idle session whose place is needed.
-func (c *conn) dismiss() {
+// dismiss ends a session with these words, in which %s is our name.
+func (c *conn) dismiss(bye string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.bye = "421 4.4.2 %s needs this place for another client; connect again when there is mail"
+	c.bye = bye
 	_ = c.Conn.SetReadDeadline(longAgo())
 }
 

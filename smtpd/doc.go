@@ -49,7 +49,8 @@
 // Of mails:
 //
 //   - Half a mail is never accepted: a connection that ends within DATA, or
-//     within a chunk of BDAT, gives the Intake an error in place of the end.
+//     within a chunk of BDAT, gives the Intake an error in place of the end. A
+//     mail that is taken back between two chunks ends its session.
 //   - Only CRLF.CRLF ends DATA. CR CR LF . CR LF, which contains it and which
 //     go-smtp would not see, ends it too, after a second, and the session with it.
 //   - Whatever the Intake returns, or panics with, becomes one reply through one
@@ -83,7 +84,8 @@
 //
 // It has one deadline for all of DATA, waits for a client that has left within a
 // chunk, makes permanent errors of what is temporary, goes on in the clear after
-// a handshake that failed, and runs a half command when a read fails. Each of
+// a handshake that failed, runs a half command when a read fails, and may give the
+// result of a mail that was taken back to the next one. Each of
 // these is mended in conn or body, below it and above it, and said there; its
 // own settings are per server, which is why each connection has one.
 //

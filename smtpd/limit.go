@@ -68,7 +68,7 @@ func (s *Server) makeRoom() bool {
 	if longest == nil || d <= minIdle {
 		return false
 	}
-	longest.dismiss()
+	longest.dismiss("421 4.4.2 %s needs this place for another client; connect again when there is mail")
 	s.gate.leave(longest)
 	s.conf.Log.Info("all places are taken: an idle session is closed for a new one", "idle", d.Round(time.Second), "max_connections", s.gate.max)
 	return true

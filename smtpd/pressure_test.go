@@ -334,7 +334,7 @@ func TestNothingElseIsTakenForACommand(t *testing.T) {
 	c.want("552")
 	c.send(strings.Repeat("0123456789abcd\r\n", 250000))
 	c.do("NOOP", "250")
-	for _, end := range []string{"BDAT " + size + "\r\n" + chunk, "DATA\r\n" + chunk + "\r\n.\r\n"} {
+	for _, end := range []string{"BDAT " + size + " LAST\r\n" + chunk, "DATA\r\n" + chunk + "\r\n.\r\n"} {
 		c.do("MAIL FROM:<a@example.com>", "250")
 		c.do("RCPT TO:<b@example.net>", "250")
 		c.send(end)

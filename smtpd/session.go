@@ -34,8 +34,11 @@ type session struct {
 	account  *Account // nil: not logged in
 	shown    *verdict // of the client's certificate; nil: not looked at
 
-	mu sync.Mutex // for tx: see Data
-	tx *transaction
+	result uintptr // identifies go-smtp's result of the last mail by BDAT; see abandoned
+
+	mu      sync.Mutex // see Data
+	tx      *transaction
+	settled bool // Data has read the last chunk of a mail, since the last Reset
 }
 
 // transaction is what MAIL and RCPT have said.
@@ -64,6 +67,9 @@ func (s *Server) newSession(l *listener, peer *smtp.Conn) *session {
 // Logout also comes when STARTTLS ends this session and the next has not begun.
 func (s *session) Logout() error {
 	s.cancel()
+	if s.abandoned() {
+		s.conn.hangUp()
+	}
 	s.conn.setTop(nil)
 	s.setTransaction(nil)
 	return nil
@@ -71,8 +77,32 @@ func (s *session) Logout() error {
 
 // Reset comes after each transaction, whatever its end.
 func (s *session) Reset() {
+	if s.abandoned() {
+		s.conn.dismiss("421 4.4.2 %s ends a session in which a mail is taken back between two chunks; connect again")
+	}
 	s.setTransaction(nil)
 	s.conn.setBusy(false)
+}
+
+// abandoned says whether the transaction that ends has a mail by BDAT of which
+// the last chunk did not come. go-smtp keeps one place for the result of a mail,
+// and the goroutine that received this one would put its own there later: the
+// next mail might be taken and answered with a refusal. So there must be no next
+// one. Without go-smtp's field this panics, and no session goes on.
+func (s *session) abandoned() bool {
+	result := reflect.ValueOf(s.peer).Elem().FieldByName("dataResult").Pointer()
+	begun := result != s.result
+	s.result = result
+	return begun && !s.settle(false)
+}
+
+// settle changes settled, and says what it was.
+func (s *session) settle(v bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.settled
+	s.settled = v
+	return was
 }
 
 func (s *session) transaction() *transaction {
@@ -190,8 +220,7 @@ func (s *session) checkRights(tx *transaction) error {
 }
 
 // Data receives one mail. For BDAT it runs in a goroutine of its own, which may
-// still be ending when the next transaction has begun: it must change nothing
-// of the session.
+// outlive the transaction: it must change nothing of the session but settled.
 func (s *session) Data(r io.Reader) error {
 	s.mu.Lock()
 	if s.tx == nil {
@@ -216,6 +245,9 @@ func (s *session) Data(r io.Reader) error {
 	s.conn.receive(b.data)
 	defer s.conn.received(b.data)
 	id, err := s.accept(&tx, b)
+	if b.last {
+		s.settle(true)
+	}
 	if err != nil {
 		return s.refuse("DATA", tx.sub, err, "id", tx.id, "from", tx.env.From, "recipients", len(tx.env.Recipients), "octets", b.size)
 	}
@@ -255,6 +287,9 @@ func (s *session) accept(tx *transaction, b *body) (id mail.ID, err error) {
 	}
 	if b.err != nil {
 		err = b.err
+	}
+	if !b.data { // of DATA go-smtp reads the rest
+		_, _ = io.Copy(io.Discard, b)
 	}
 	return id, err
 }
