@@ -77,7 +77,7 @@ func (b *Body) spill() error {
 	}
 	b.f, b.w = f, bufio.NewWriterSize(f, 64<<10)
 	_, err = b.w.Write(b.small)
-	b.small = b.small[:0]
+	b.giveBack()
 	return err
 }
 
@@ -115,9 +115,15 @@ func (b *Body) Discard() {
 	}
 	b.ended = true
 	b.s.incoming.Add(-1)
-	b.s.buffers.Put(b.whole)
-	b.small, b.whole = nil, nil
+	b.giveBack()
 	b.drop()
+}
+
+func (b *Body) giveBack() {
+	if b.whole != nil {
+		b.s.buffers.Put(b.whole)
+	}
+	b.small, b.whole = nil, nil
 }
 
 // drop removes the file under its passing name.
