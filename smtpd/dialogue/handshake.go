@@ -68,7 +68,9 @@ func newest(versions []uint16) (best uint16) {
 
 // look compares a ClientHello with our certificate.
 func (hello *Hello) look(h *tls.ClientHelloInfo, cert *tls.Certificate, now time.Time) {
-	hello.Unfit = h.SupportsCertificate(cert) != nil
+	unnamed := *h
+	unnamed.ServerName = "" // a wrong name is a trouble of its own
+	hello.Unfit = unnamed.SupportsCertificate(cert) != nil
 	leaf := cert.Leaf
 	if leaf == nil {
 		return
