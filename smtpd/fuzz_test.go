@@ -132,6 +132,15 @@ func (f fuzzed) play() {
 		f.t.Errorf("%v\nreplies %q", err, replies)
 	}
 	f.check(in.taken())
+	queued := 0
+	for _, r := range replies {
+		if strings.HasPrefix(r, "250 2.0.0 queued as ") {
+			queued++
+		}
+	}
+	if n := len(in.taken()); n != queued && n != queued+1 { // the last answer may come too late
+		f.t.Errorf("%d mails were taken and %d answered with 250: %q", n, queued, replies)
+	}
 }
 
 // upgrade says the beginning and STARTTLS, and shakes hands.
