@@ -24,7 +24,7 @@
 // # Bounds
 //
 // The last four sessions of each of 500 addresses (of an IPv6 network of 64 bits),
-// and those that are open. A dialogue keeps its first and last part, 2.5 KiB each;
+// and those that are open. A dialogue keeps its first and last part, 2 KiB each;
 // the middle is counted. A session with all that is said about it takes at most
 // about 8 KB, so that 2,000 of them are less than 16 MB.
 //

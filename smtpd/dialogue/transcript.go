@@ -8,7 +8,7 @@ import (
 )
 
 // half is how many octets of a dialogue's beginning are kept, and of its end.
-const half = 2560
+const half = 2 << 10
 
 // maxShown is how many octets of one line are kept.
 const maxShown = 300
