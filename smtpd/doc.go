@@ -103,9 +103,12 @@
 //	submitter.go   who it is, and the addresses of MAIL and RCPT
 //	body.go        what is read of DATA and BDAT; received.go the field on top
 //	reply.go       what a client is told
+//	dialogue/      what the last sessions said, and why one failed
 //
 // # What it never does
 //
 // It never looks into From, To or any other header but to count Received, never
-// stores anything, never sends mail, never logs a body or a credential.
+// stores anything, never sends mail, never logs a body or a credential. A user
+// name that is no account's and in no domain of theirs is not logged either: it
+// may be a password in the wrong field.
 package smtpd

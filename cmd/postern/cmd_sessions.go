@@ -85,14 +85,14 @@ func (c sessionsCmd) query() (url.Values, error) {
 }
 
 func (c sessionsCmd) none() string {
-	from, failed := "", ""
-	if c.Address != "" {
-		from = " from " + c.Address
-	}
+	text := "No session"
 	if c.Failed {
-		failed = " failed"
+		text = "No failed session"
 	}
-	return fmt.Sprintf("No session%s%s is remembered since the gateway started. If a device has tried, it did not reach the gateway: check its server and port, and firewalls on the way.", from, failed)
+	if c.Address != "" {
+		text += " from " + c.Address
+	}
+	return text + " is remembered since the gateway started. If a device has tried, it did not reach the gateway: check its server and port, and firewalls on the way."
 }
 
 // addSession is one row; the cause ends at its first sentence.

@@ -46,15 +46,22 @@ func (f *Facts) outcome() Outcome {
 // wordless is a session without a dialogue.
 func (f *Facts) wordless() bool { return f.Last == "" && f.Accepted == 0 && f.Octets == 0 }
 
-// refusal is the one from which the others follow.
-func (f *Facts) refusal() Reply {
-	for _, r := range []Reply{f.NoAuth, f.NoData, f.NoRecipient, f.NoMail, f.NoTLS, f.NoOther} {
-		if r.Code != 0 {
-			return r
+// refusal is the one from which the others follow: RCPT and DATA are out of order
+// when what went before was refused.
+func (f *Facts) refusal() (first Reply) {
+	for _, r := range [...]*Reply{&f.NoAuth, &f.NoData, &f.NoRecipient, &f.NoMail, &f.NoTLS, &f.NoOther} {
+		switch {
+		case r.Code == 0:
+		case !r.outOfOrder():
+			return *r
+		case first.Code == 0:
+			first = *r
 		}
 	}
-	return Reply{}
+	return first
 }
+
+func (r *Reply) outOfOrder() bool { return r.Code == 503 || r.is(502, "5.5.1") }
 
 // peaceful is a session that was ended in order, or in which nothing was asked
 // for: somebody looked whether the port is open.

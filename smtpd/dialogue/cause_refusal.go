@@ -87,7 +87,7 @@ var refusals = []rule{
 		says("The connection ended, or stood still, in the middle of the mail, so the mail was not taken. Look for a bad network between device and gateway (MTU, Wi-Fi, a firewall that inspects SMTP) and for a device that runs out of memory with large scans.")},
 	{"internal", func(f *Facts) bool { return f.refusal().Code == 451 }, says("The gateway had a fault of its own; its log says which. The device should try again.")},
 	{"content", func(f *Facts) bool { return f.NoData.Code/100 == 5 && f.NoData.Code >= 550 }, explained("")},
-	{"bad-sequence", func(f *Facts) bool { return f.refusal().Code == 503 || f.refusal().is(502, "5.5.1") },
+	{"bad-sequence", func(f *Facts) bool { r := f.refusal(); return r.outOfOrder() },
 		explained("The device sends commands in an order that SMTP does not have, mostly because it did not heed an earlier refusal: look at the dialogue.")},
 	{"bad-syntax", func(f *Facts) bool { return f.refusal().Verb != "" && f.refusal().Code != 0 },
 		explained("Look at the dialogue for the command, and update the device's firmware, or switch off extensions (DSN, SMTPUTF8) in it.")},

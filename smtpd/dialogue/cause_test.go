@@ -189,6 +189,12 @@ func TestEachCaseOfACauseIsReachedInOrder(t *testing.T) {
 	if v := dialogue.Explain(&f); v.Reason != "auth-before-tls" {
 		t.Errorf("of a log-in that failed and what follows from it, %s is named", v.Reason)
 	}
+	f = ended(func(f *dialogue.Facts) {
+		f.NoMail, f.NoRecipient, f.NoData = no("MAIL", 530, "5.7.0", ""), no("RCPT", 502, "5.5.1", "Missing MAIL"), no("DATA", 502, "5.5.1", "Missing RCPT TO command.")
+	})
+	if v := dialogue.Explain(&f); v.Reason != "login-needs-tls" {
+		t.Errorf("of a MAIL that was refused and what follows from it, %s is named", v.Reason)
+	}
 }
 
 // TestTheGatewayStillSaysWhatCausesGoBy: a changed sentence would silently make a

@@ -173,7 +173,9 @@ func (t *Tap) judge(r Reply) {
 	case "AUTH":
 		t.judgeLogin(r, no)
 	case "MAIL":
-		settle(&f.NoMail, r, no)
+		if no || f.NoMail.Code == 530 || strings.HasPrefix(f.NoMail.Enhanced, "5.5.") { // the same mail, begun otherwise
+			settle(&f.NoMail, r, no)
+		}
 		t.refusedData = false
 	case "RCPT":
 		if no {

@@ -147,12 +147,15 @@ func (t *Tap) LoggedIn(user string, known, ok bool) {
 	t.facts.User, t.facts.UserUnknown, t.facts.LoggedIn = cut(user, 128), !known, ok
 }
 
-// Accepted records a mail that was taken.
+// Accepted records a mail that was taken. What was refused on the way to it did
+// not keep the client from sending.
 func (t *Tap) Accepted(id string, recipients int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.facts.Accepted++
-	t.facts.Recipients += recipients
+	f := &t.facts
+	f.Accepted++
+	f.Recipients += recipients
+	f.NoAuth, f.NoTLS, f.NoOther = Reply{}, Reply{}, Reply{}
 	if len(t.mails) < maxMails {
 		t.mails = append(t.mails, cut(id, 64))
 	}

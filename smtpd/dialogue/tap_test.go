@@ -49,18 +49,24 @@ func (c *tapped) Close() error {
 }
 
 // backend takes every mail and no password.
-type backend struct{}
+type backend struct{ tap *dialogue.Tap }
 
-func (backend) NewSession(*smtp.Conn) (smtp.Session, error) { return &peer{}, nil }
+func (b backend) NewSession(*smtp.Conn) (smtp.Session, error) { return &peer{b.tap}, nil }
 
-type peer struct{}
+type peer struct{ tap *dialogue.Tap }
 
 func (*peer) Reset()                               {}
 func (*peer) Logout() error                        { return nil }
 func (*peer) Mail(string, *smtp.MailOptions) error { return nil }
 func (*peer) Rcpt(string, *smtp.RcptOptions) error { return nil }
-func (*peer) Data(r io.Reader) error               { _, err := io.Copy(io.Discard, r); return err }
-func (*peer) AuthMechanisms() []string             { return []string{"PLAIN", "LOGIN"} }
+func (p *peer) Data(r io.Reader) error {
+	_, err := io.Copy(io.Discard, r)
+	if err == nil {
+		p.tap.Accepted("id", 1)
+	}
+	return err
+}
+func (*peer) AuthMechanisms() []string { return []string{"PLAIN", "LOGIN"} }
 func (*peer) Auth(mech string) (sasl.Server, error) {
 	refuse := &smtp.SMTPError{Code: 535, EnhancedCode: smtp.EnhancedCode{5, 7, 8}, Message: "user name or password is wrong"}
 	switch mech {
@@ -104,7 +110,7 @@ func play(t testing.TB, r *dialogue.Recorder, pieces [][]byte) dialogue.Session 
 	tap := r.Begin("id", dialogue.Listener{Address: "127.0.0.1:25", TLS: "none", TLSMin: "1.2", Auth: "optional"})
 	tap.From("192.0.2.1:1000")
 	near, far := net.Pipe()
-	s := smtp.NewServer(backend{})
+	s := smtp.NewServer(backend{tap})
 	s.Domain, s.AllowInsecureAuth, s.Debug, s.ErrorLog = "gw.example.com", true, tap, quiet{}
 	s.ReadTimeout, s.WriteTimeout = time.Minute, time.Minute
 	o := one{make(chan net.Conn, 1)}
@@ -195,6 +201,24 @@ func TestEveryCommandStandsBesideItsReply(t *testing.T) {
 			}
 			if !slices.Equal(got, want) {
 				t.Errorf("cut every %d octets:\n%v\nwant\n%v", cut, got, want)
+			}
+		})
+	}
+}
+
+func TestWhatIsMadeGoodIsNoFailure(t *testing.T) {
+	mail := "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n.\r\n"
+	for said, want := range map[string]dialogue.Outcome{
+		"EHLO a\r\nSTARTTLS\r\nAUTH LOGIN\r\n*\r\nXYZZY\r\n" + mail + "QUIT\r\n": dialogue.Sent,
+		"EHLO a\r\nMAIL FROM:<a@example.com> XYZZY\r\n" + mail + "QUIT\r\n":      dialogue.Sent,
+		"EHLO a\r\n" + mail + "RCPT TO:<no-at>\r\nQUIT\r\n":                      dialogue.Partly,
+		"EHLO a\r\nQUIT\r\n": dialogue.Nothing,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := dialogue.NewRecorder()
+			d := play(t, r, [][]byte{[]byte(said)})
+			if d.Outcome != want {
+				t.Errorf("%q is %s, want %s: %s", said, d.Outcome, want, d.Cause)
 			}
 		})
 	}
