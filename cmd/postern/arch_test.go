@@ -189,7 +189,7 @@ func (s *source) allowed(target string) bool {
 	case top == "internal":
 		return true
 	case s.test:
-		return targetTop == "internal" || slices.Contains(mayImport()["admin"], targetTop)
+		return targetTop == "internal" || slices.Contains(mayImport()["admin"], targetTop) || slices.Contains(mayImport()["admin"], target)
 	}
 	return slices.Contains(mayImport()[top], targetTop) || slices.Contains(mayImport()[top], target)
 }

@@ -47,9 +47,10 @@ func (f *Facts) outcome() Outcome {
 func (f *Facts) wordless() bool { return f.Last == "" && f.Accepted == 0 && f.Octets == 0 }
 
 // refusal is the one from which the others follow: RCPT and DATA are out of order
-// when what went before was refused.
+// when what went before was refused, and what is no command may be a mail or a
+// log-in that nobody asked for any more.
 func (f *Facts) refusal() (first Reply) {
-	for _, r := range [...]*Reply{&f.NoAuth, &f.NoData, &f.NoRecipient, &f.NoMail, &f.NoTLS, &f.NoOther} {
+	for _, r := range [...]*Reply{&f.NoAuth, &f.NoData, &f.NoRecipient, &f.NoMail, &f.NoTLS} {
 		switch {
 		case r.Code == 0:
 		case !r.outOfOrder():
@@ -57,6 +58,9 @@ func (f *Facts) refusal() (first Reply) {
 		case first.Code == 0:
 			first = *r
 		}
+	}
+	if first.Code == 0 {
+		return f.NoOther
 	}
 	return first
 }
