@@ -164,6 +164,8 @@ func TestListsOpenedByDKIM(t *testing.T) {
 		{"a From that is not theirs", signed(t, key, "example.net", replace(campaign, "@example.com", "@example.net")), `550 5.7.1 network 192.0.2.0/24 may not send mail whose From is marketer@example.net: it is not among its ` + "`send_as`" + ` in the configuration; use an address of your own as From, or have the administrator add this one to this [[smtp.network]]`},
 		{"a line that is no field", "-- scanned --\r\n" + good, `which is no header field`},
 		{"a header without end", strings.Repeat("X: y\r\n", 50000) + good, `which is too long for a list`},
+		{"a header alone", strings.TrimSuffix(strings.ReplaceAll(campaign, "\n", "\r\n"), "\r\nDear {{Name}}\r\n"), `550 5.7.20 `},
+		{"a header alone, and a signature", strings.TrimSuffix(good, "\r\nDear {{Name}}\r\n"), `550 5.7.20 `},
 		{"nothing", "", `a mail needs one From field, and this one has 0`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -182,7 +184,7 @@ func TestListsOpenedByDKIM(t *testing.T) {
 	}
 }
 
-// TestMicrosoft365 signs as it does: neither To nor Cc. What tells its customers
+// TestMicrosoft365 signs as it does: none of To, Cc and Reply-To. What tells its customers
 // apart is the field that it writes itself.
 func TestMicrosoft365(t *testing.T) {
 	key, record := newKey(t)
@@ -197,7 +199,8 @@ func TestMicrosoft365(t *testing.T) {
 		{"another tenant", "X-OriginatorOrg: evil.example\r\n", "does not cover To", []string{"example.com"}},
 		{"no tenant", "", "does not cover To", []string{"example.com", ""}},
 		{"two tenants", "X-OriginatorOrg: evil.example\r\nX-OriginatorOrg: example.com\r\n", "does not cover To", []string{"example.com"}},
-		{"our tenant, and a Reply-To that was not signed", "X-OriginatorOrg: example.com\r\nReply-To: x@example.org\r\n", "does not cover Reply-To", []string{"example.com"}},
+		{"our tenant, and a Reply-To that was not signed", "X-OriginatorOrg: example.com\r\nReply-To: x@example.org\r\n", "", []string{"example.com"}},
+		{"another tenant, and a Reply-To", "X-OriginatorOrg: evil.example\r\nReply-To: x@example.org\r\n", "does not cover Reply-To, so others could change that and send the mail again: have the administrator name your domain in the `tenants`", []string{"example.com"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			sub := cloud()
