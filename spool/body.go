@@ -29,7 +29,7 @@ const smallBody = 16 << 10
 // a passing name. It becomes a message's body by Accept, or disappears by Discard.
 type Body struct {
 	s     *Spool
-	small []byte           // all of it, while there is no file
+	small []byte           // all of it, until it outgrows memory
 	whole *[smallBody]byte // backing of small
 	ended bool
 	f     *os.File
@@ -61,12 +61,13 @@ func (b *Body) Write(p []byte) (int, error) {
 	if err := b.spill(); err != nil {
 		return 0, err
 	}
+	b.giveBack() // but not in spill: who offers a small body may still read its Bytes
 	n, err := b.w.Write(p)
 	b.size += int64(n)
 	return n, err
 }
 
-// spill moves a body from memory to a file; one that has a file stays there.
+// spill writes a body that is in memory to a file; one that has a file stays there.
 func (b *Body) spill() error {
 	if b.f != nil {
 		return nil
@@ -77,7 +78,6 @@ func (b *Body) spill() error {
 	}
 	b.f, b.w = f, bufio.NewWriterSize(f, 64<<10)
 	_, err = b.w.Write(b.small)
-	b.giveBack()
 	return err
 }
 
@@ -85,7 +85,8 @@ func (b *Body) spill() error {
 func (b *Body) Size() int64 { return b.size }
 
 // Reader gives all that was written, for reading from any offset until the next
-// Write, Discard, or Accept that takes it.
+// Write, Discard, or Accept that takes it. After an Accept that does not, the body
+// is what it was and may be offered again.
 func (b *Body) Reader() (io.ReaderAt, error) {
 	if b.f == nil {
 		return bytes.NewReader(b.small), nil
@@ -93,8 +94,8 @@ func (b *Body) Reader() (io.ReaderAt, error) {
 	return b.f, b.w.Flush()
 }
 
-// Bytes gives all that was written, in memory, until Discard or an Accept that
-// takes it. It must not be changed.
+// Bytes gives all that was written, in memory, until the next Write, Discard, or
+// Accept that takes it. It must not be changed.
 func (b *Body) Bytes() ([]byte, error) {
 	if b.f == nil {
 		return b.small, nil
@@ -116,7 +117,10 @@ func (b *Body) Discard() {
 	b.ended = true
 	b.s.incoming.Add(-1)
 	b.giveBack()
-	b.drop()
+	if b.f != nil {
+		b.f.Close()
+		os.Remove(b.f.Name())
+	}
 }
 
 func (b *Body) giveBack() {
@@ -124,16 +128,6 @@ func (b *Body) giveBack() {
 		b.s.buffers.Put(b.whole)
 	}
 	b.small, b.whole = nil, nil
-}
-
-// drop removes the file under its passing name.
-func (b *Body) drop() {
-	if b.f == nil {
-		return
-	}
-	b.f.Close()
-	os.Remove(b.f.Name())
-	b.f = nil
 }
 
 // keepsRow says whether the body goes into spool.db with the rows of its message:
@@ -165,7 +159,6 @@ func (s *Spool) keep(b *Body, msgs []Accepted) error {
 			return err
 		}
 	}
-	b.drop()
 	return s.judgeSync(s.bodies.sync())
 }
 

@@ -179,3 +179,49 @@ func TestCheckSeesBodiesAndMessagesPart(t *testing.T) {
 		})
 	}
 }
+
+// TestARefusedBodyIsStillWhole: a body that became a file for its list, and was not
+// taken because the list's message is there already, is what it was, whatever other
+// mails come in meanwhile. It can be offered again for the recipients that are new.
+func TestARefusedBodyIsStillWhole(t *testing.T) {
+	for _, size := range []int{100, 16<<10 + 1} {
+		dir := t.TempDir()
+		s := open(t, dir)
+		text := strings.Repeat("a", size)
+		var again *spool.Repeated
+		for i := range 20 {
+			b, err := s.NewBody()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(b, text); err != nil {
+				t.Fatal(err)
+			}
+			raw, err := b.Bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			list := mail.Message{ID: mail.NewID(time.Now()), State: mail.Expanding, AcceptedAt: time.Now(), List: &mail.ListPolicy{ID: "promo"}}
+			err = s.Accept(t.Context(), b, []spool.Accepted{{Message: list, Compiled: []byte("pieces"), Repeat: "print"}})
+			if i > 0 && !errors.As(err, &again) {
+				t.Fatalf("the repetition: %v", err)
+			}
+			take(t, s, strings.Repeat("b", 16<<10))
+			if i == 0 {
+				continue
+			}
+			if string(raw) != text {
+				t.Fatal("what was read of it is now another mail's")
+			}
+			m := mail.Message{ID: mail.NewID(time.Now()), State: mail.Sending, AcceptedAt: time.Now()}
+			if err := s.Accept(t.Context(), b, []spool.Accepted{{Message: m, Copies: copies(1)}}); err != nil {
+				t.Fatal(err)
+			}
+			if bodyOf(t, s, m.ID) != text {
+				t.Fatalf("offered again, %d octets of it are stored", len(bodyOf(t, s, m.ID)))
+			}
+			b.Discard()
+		}
+		closeChecked(t, s)
+	}
+}

@@ -157,7 +157,7 @@ func (in *intake) Accept(ctx context.Context, sub *mail.Submitter, env mail.Enve
 	if err != nil {
 		return "", err
 	}
-	return in.keep(ctx, sub, body, raw, msgs)
+	return in.keep(ctx, sub, body, msgs)
 }
 
 // checkSigned holds the rule for lists that are reached by an address alone.
@@ -192,7 +192,7 @@ func (in *intake) repeats(sub *mail.Submitter, env mail.Envelope, raw []byte, no
 
 // keep stores the messages but those that were stored when the client sent the
 // same before: it did not hear our 250, or sends to more recipients now.
-func (in *intake) keep(ctx context.Context, sub *mail.Submitter, body *spool.Body, raw []byte, msgs []spool.Accepted) (mail.ID, error) {
+func (in *intake) keep(ctx context.Context, sub *mail.Submitter, body *spool.Body, msgs []spool.Accepted) (mail.ID, error) {
 	err := in.spool.Accept(ctx, body, msgs)
 	var again *spool.Repeated
 	if errors.As(err, &again) {
@@ -203,15 +203,7 @@ func (in *intake) keep(ctx context.Context, sub *mail.Submitter, body *spool.Bod
 		if len(msgs) == 0 {
 			return again.ID, nil
 		}
-		rest, err := in.spool.NewBody()
-		if err != nil {
-			return "", full(err)
-		}
-		defer rest.Discard()
-		if _, err := (writeErrors{rest}).Write(raw); err != nil {
-			return "", full(err)
-		}
-		return in.keep(ctx, sub, rest, raw, msgs)
+		return in.keep(ctx, sub, body, msgs)
 	}
 	if err != nil {
 		return "", full(err)
