@@ -125,13 +125,20 @@ func (s *Spool) worthWaiting(batch []*request) bool {
 	return len(batch) < maxBatch && int64(len(batch)) < s.incoming.Load()
 }
 
-// commit runs a batch in one transaction. A request that fails is answered and
-// left out, and the others run again without it.
+// commit runs a batch in one transaction. A request that fails is left out, and
+// the others run again without it. It is answered at once if it was the first.
+// Otherwise it may have failed because of another in the batch, which is not on
+// disk yet and may never be: then it is tried again after them.
 func (s *Spool) commit(batch []*request) {
+	var later []*request
 	for len(batch) > 0 {
 		failed, t, err := s.try(batch)
 		if failed >= 0 {
-			batch[failed].done <- err
+			if failed > 0 {
+				later = append(later, batch[failed])
+			} else {
+				batch[failed].done <- err
+			}
 			batch = append(batch[:failed:failed], batch[failed+1:]...)
 			continue
 		}
@@ -141,7 +148,10 @@ func (s *Spool) commit(batch []*request) {
 		for _, r := range batch {
 			r.done <- err
 		}
-		return
+		break
+	}
+	if len(later) > 0 {
+		s.commit(later) // fewer each time: the first of a batch is never put off
 	}
 }
 

@@ -295,6 +295,51 @@ func TestARepeatedSubmissionIsNotTakenTwice(t *testing.T) {
 	}
 }
 
+// TestARepetitionThatComesTogetherWithItsFirst shares its commit. It is told of
+// the first only when that is on disk and can be read.
+func TestARepetitionThatComesTogetherWithItsFirst(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer closeChecked(t, s)
+	const together = 4
+	for round := range 50 {
+		now := time.Now()
+		bodies := make([]*spool.Body, together)
+		for i := range bodies {
+			b, err := s.NewBody()
+			if err != nil {
+				t.Fatal(err)
+			}
+			bodies[i] = b
+		}
+		taken := make(chan bool, together)
+		for _, b := range bodies {
+			go func() {
+				defer b.Discard()
+				m := mail.Message{ID: mail.NewID(now), State: mail.Sending, AcceptedAt: now}
+				err := s.Accept(context.Background(), b, []spool.Accepted{{Message: m, Repeat: fmt.Sprint(round), RepeatSince: now.Add(-time.Minute)}})
+				var again *spool.Repeated
+				if errors.As(err, &again) {
+					if _, err := s.Message(again.ID); err != nil {
+						t.Errorf("round %d: the first is not there: %v", round, err)
+					}
+				} else if err != nil {
+					t.Error(err)
+				}
+				taken <- err == nil
+			}()
+		}
+		n := 0
+		for range bodies {
+			if <-taken {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Fatalf("round %d: %d were taken", round, n)
+		}
+	}
+}
+
 func TestAReleaseRevisesCopiesAndSendsTheMessage(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
