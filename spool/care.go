@@ -33,7 +33,7 @@ func (s *Spool) Check(ctx context.Context, progress func(done, total int)) ([]st
 	})
 	for _, id := range c.bodiless { // unless retention was faster
 		if _, gone := s.Message(id); gone == nil {
-			c.problem("message %s: its body file is missing", id)
+			c.problem("message %s: its body is missing", id)
 		}
 	}
 	if err != nil {
@@ -243,24 +243,25 @@ func (s *Spool) backupFile(out *tar.Writer, id mail.ID, ext string) error {
 // Expire drops messages that were finished before a time, with their copies and
 // bodies, and returns how many.
 func (s *Spool) Expire(ctx context.Context, before time.Time) (int, error) {
-	n := 0
 	if err := s.update(ctx, func(t *txn) error { return t.forgetRepeats(before) }); err != nil {
 		return 0, fmt.Errorf("drop old fingerprints: %w", err)
 	}
-	for {
-		key, err := s.oldest(before)
-		if err != nil || key == nil {
-			return n, err
-		}
-		id := mail.IDFromBytes([16]byte(key[8:]))
-		dropped, err := s.drop(ctx, id, key)
+	n := 0
+	for more := true; more; {
+		var gone []mail.ID
+		err := s.update(ctx, func(t *txn) (err error) {
+			gone, more, err = t.dropOldest(before)
+			return err
+		})
 		if err != nil {
-			return n, fmt.Errorf("drop message %s: %w", id, err)
+			return n, fmt.Errorf("drop old messages: %w", err)
 		}
-		if dropped {
-			n++
+		for _, id := range gone {
+			s.removeFiles(id)
 		}
+		n += len(gone)
 	}
+	return n, nil
 }
 
 // forgetRepeats drops the fingerprints of submissions that were accepted before.
@@ -278,56 +279,54 @@ func (t *txn) forgetRepeats(before time.Time) error {
 	return err
 }
 
-// oldest is the key in `finished` of the message that ended first, if that was
-// before a time; else nil.
-func (s *Spool) oldest(before time.Time) (key []byte, err error) {
-	err = s.view(func(t *txn) error {
-		k, _ := t.finished.Cursor().First()
-		if len(k) == 24 && int64(binary.BigEndian.Uint64(k)) < before.UnixMilli() {
-			key = append(key, k...)
+// dropOldest drops messages that ended before a time, the first that ended first,
+// until about a chunk of rows is gone. more says that there may be others.
+func (t *txn) dropOldest(before time.Time) (gone []mail.ID, more bool, err error) {
+	for rows := 0; rows < chunk; {
+		key, _ := t.finished.Cursor().First()
+		if len(key) != 24 || int64(binary.BigEndian.Uint64(key)) >= before.UnixMilli() {
+			return gone, false, nil
 		}
-		return nil
-	})
-	return key, err
+		id, key := mail.IDFromBytes([16]byte(key[8:])), bytes.Clone(key)
+		copies, dropped, err := t.drop(id, key)
+		if err != nil {
+			return nil, false, fmt.Errorf("message %s: %w", id, err)
+		}
+		if dropped {
+			gone = append(gone, id)
+		}
+		rows += copies + messageRows
+	}
+	return gone, true, nil
 }
 
-// drop removes copies a chunk at a time and the message with the last of them. A
-// message that is no longer finished as key says, because somebody has queued
+// messageRows is about how many rows a message has beside those of its copies.
+const messageRows = 8
+
+// drop removes a chunk of a message's copies, and the message with the last of them.
+// A message that is no longer finished as key says, because somebody has queued
 // copies of it again, keeps what it has.
-func (s *Spool) drop(ctx context.Context, id mail.ID, key []byte) (dropped bool, err error) {
-	for done := false; !done; {
-		err := s.update(ctx, func(t *txn) error {
-			done, dropped = true, false
-			e, err := t.entry(id)
-			if errors.Is(err, ErrNotFound) || err == nil && (!finished(e) || !bytes.Equal(finishedKey(e.msg), key)) {
-				return t.finished.Delete(key)
-			}
-			if err != nil {
-				return err
-			}
-			page, err := t.page(id, 0)
-			if err != nil {
-				return err
-			}
-			for i := range page {
-				if err := t.forget(e, &page[i]); err != nil {
-					return err
-				}
-			}
-			if done = len(page) < chunk; !done {
-				return nil
-			}
-			dropped = true
-			return t.removeMessage(id, e)
-		})
-		if err != nil {
-			return false, err
+func (t *txn) drop(id mail.ID, key []byte) (copies int, dropped bool, err error) {
+	e, err := t.entry(id)
+	if errors.Is(err, ErrNotFound) || err == nil && (!finished(e) || !bytes.Equal(finishedKey(e.msg), key)) {
+		return 0, false, t.finished.Delete(key)
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	page, err := t.page(id, 0)
+	if err != nil {
+		return 0, false, err
+	}
+	for i := range page {
+		if err := t.forget(e, &page[i]); err != nil {
+			return 0, false, err
 		}
 	}
-	if dropped {
-		s.removeFiles(id)
+	if len(page) == chunk {
+		return len(page), false, nil
 	}
-	return dropped, nil
+	return len(page), true, t.removeMessage(id, e)
 }
 
 func (t *txn) forget(e *change, c *mail.Copy) error {

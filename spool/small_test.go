@@ -152,7 +152,7 @@ func TestSmallMailsThatComeTogetherStayApart(t *testing.T) {
 // TestCheckSeesBodiesAndMessagesPart, in both directions.
 func TestCheckSeesBodiesAndMessagesPart(t *testing.T) {
 	for name, damage := range map[string]func(b *bolt.Bucket, id [16]byte) error{
-		"its body file is missing":                             func(b *bolt.Bucket, id [16]byte) error { return b.Delete(id[:]) },
+		"its body is missing": func(b *bolt.Bucket, id [16]byte) error { return b.Delete(id[:]) },
 		"index bodies has 2 entries, and 1 belong to messages": func(b *bolt.Bucket, id [16]byte) error { return b.Put(make([]byte, 16), []byte("x")) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -224,4 +224,40 @@ func TestARefusedBodyIsStillWhole(t *testing.T) {
 		}
 		closeChecked(t, s)
 	}
+}
+
+// TestRetentionDropsManyMailsAtOnce: several to a commit, large ones in several
+// commits, and none that is not over.
+func TestRetentionDropsManyMailsAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	var ids []mail.ID
+	for i := range 300 {
+		n := 1
+		if i%100 == 50 {
+			n = 1950 + i // copies: about as many as one commit drops, and more
+		}
+		ids = append(ids, accept(t, s, mail.Message{State: mail.Sending}, "text", copies(n)...).ID)
+		if i%100 == 50 {
+			settleAll(t, s, mail.Sent)
+		}
+	}
+	settleAll(t, s, mail.Sent)
+	open := accept(t, s, mail.Message{State: mail.Sending}, "open", copies(1)...).ID
+	n, err := s.Expire(t.Context(), time.Now().Add(time.Hour))
+	if err != nil || n != len(ids) {
+		t.Errorf("%d dropped, want %d, %v", n, len(ids), err)
+	}
+	for _, id := range ids {
+		if _, err := s.OpenBody(id); !errors.Is(err, spool.ErrNotFound) {
+			t.Fatalf("the body of one that was dropped: %v", err)
+		}
+	}
+	if bodyOf(t, s, open) != "open" {
+		t.Error("a mail that is not sent yet has lost its body")
+	}
+	if list, err := s.Messages("", 10); err != nil || len(list) != 1 {
+		t.Errorf("%d messages are left, want 1, %v", len(list), err)
+	}
+	closeChecked(t, s)
 }
