@@ -141,11 +141,11 @@ func Open(dir string, o Options) (*Spool, error) {
 	return s, nil
 }
 
-// mapped is the address space for the file, in octets: 8 GB (1 GB where addresses
+// mapped is the address space for the file, in octets: 64 GB (1 GB where addresses
 // have 32 bits). A file that outgrows its map is mapped anew, for which all
 // commits wait until every reader has ended, a backup over a slow line among them.
 // It costs no memory.
-const mapped = 1 << (30 + 3*(^uint(0)>>63))
+const mapped = 1 << (30 + 6*(^uint(0)>>63))
 
 // openDB opens and locks the file that bears the name at that time: whoever waited
 // for the lock while a compaction put another file in its place tries again.
