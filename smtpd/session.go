@@ -49,7 +49,7 @@ type transaction struct {
 	esmtp bool
 	env   mail.Envelope
 	deny  error // sub may not send as env.From, and so to nobody but Config.Public
-	hold  hold  // of sub's limits; Data settles it once it runs
+	hold  *hold // of sub's limits; shared with Data, under session.mu
 }
 
 func (s *Server) newSession(l *listener, peer *smtp.Conn) *session {
@@ -112,7 +112,7 @@ func (s *session) transaction() *transaction {
 }
 
 // setTransaction also ends the one before: what it held of a limit is free again,
-// unless Data has taken that over.
+// unless its mail was accepted.
 func (s *session) setTransaction(tx *transaction) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,7 +141,7 @@ func (s *session) Mail(from string, opts *smtp.MailOptions) error {
 	}
 	s.conn.mails++
 	s.setTransaction(&transaction{id: fmt.Sprintf("%s.%d", s.id, s.conn.mails), sub: sub, known: known, esmtp: s.esmtp, deny: deny,
-		hold: hold{quota: s.srv.quotas.of(sub)}, env: mail.Envelope{From: address, SMTPUTF8: opts.UTF8}})
+		hold: &hold{quota: s.srv.quotas.of(sub)}, env: mail.Envelope{From: address, SMTPUTF8: opts.UTF8}})
 	s.conn.setBusy(true)
 	return nil
 }
@@ -220,7 +220,8 @@ func (s *session) checkRights(tx *transaction) error {
 }
 
 // Data receives one mail. For BDAT it runs in a goroutine of its own, which may
-// outlive the transaction: it must change nothing of the session but settled.
+// outlive the transaction: it must change nothing of the session but settled and,
+// for a mail that is accepted, what it holds of a limit.
 func (s *session) Data(r io.Reader) error {
 	s.mu.Lock()
 	if s.tx == nil {
@@ -228,14 +229,7 @@ func (s *session) Data(r io.Reader) error {
 		return reply(mail.Refuse(503, "5.5.1", "MAIL and RCPT must come first"))
 	}
 	tx := *s.tx
-	s.tx.hold = hold{}
 	s.mu.Unlock()
-	accepted := false
-	defer func() {
-		if !accepted {
-			tx.hold.giveBack()
-		}
-	}()
 	if !s.srv.begin() {
 		return reply(mail.Later(421, "4.3.2", "%s is shutting down; the mail was not taken", s.srv.conf.Hostname))
 	}
@@ -251,11 +245,19 @@ func (s *session) Data(r io.Reader) error {
 	if err != nil {
 		return s.refuse("DATA", tx.sub, err, "id", tx.id, "from", tx.env.From, "recipients", len(tx.env.Recipients), "octets", b.size)
 	}
-	accepted = true
+	s.spend(tx.hold)
 	s.conn.tap.Accepted(string(id), len(tx.env.Recipients))
 	s.log.Info("mail accepted", "message", id, "id", tx.id, "submitter", tx.sub.Name, "from", tx.env.From,
 		"recipients", len(tx.env.Recipients), "octets", b.size)
 	return &smtp.SMTPError{Code: 250, EnhancedCode: smtp.EnhancedCode{2, 0, 0}, Message: "queued as " + string(id)}
+}
+
+// spend keeps counted what an accepted mail holds of a limit. It comes before the
+// end of the transaction, which waits for Data's result.
+func (s *session) spend(h *hold) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h.taken = nil
 }
 
 func (s *session) newBody(r io.Reader, tx *transaction) *body {
