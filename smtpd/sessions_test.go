@@ -135,6 +135,8 @@ func TestSessionsSayWhyAClientFailed(t *testing.T) {
 		{"no log-in by HELO", func(c *smtpd.Config) { insecure(c); c.Listeners[0].Auth = "required" }, lines("HELO x", "250", "MAIL FROM:<a@example.com>", "530", "QUIT", "221"), "helo-and-login", ""},
 		{"send_as", nil, lines("EHLO x", "250", "MAIL FROM:<a@example.org>", "550", "QUIT", "221"), "send-as", ""},
 		{"no network", func(c *smtpd.Config) { c.Networks = nil }, lines("EHLO x", "250", "MAIL FROM:<a@example.org>", "250", "RCPT TO:<b@example.net>", "550", "QUIT", "221"), "stranger", ""},
+		{"no network, and all of a mail's commands at once", func(c *smtpd.Config) { c.Networks = nil }, lines("EHLO x", "250",
+			"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nDATA", "250", "QUIT", "550", "NOOP", "502"), "stranger", ""},
 		{"a bare LF", func(c *smtpd.Config) { c.Listeners[0].BareNewline = "reject" }, lines("EHLO x", "250", "MAIL FROM:<a@example.com>", "250", "RCPT TO:<b@example.net>", "250", "DATA", "354",
 			"a: "+secret+"\nb\r\n.", "554", "QUIT", "221"), "bare-newline", ""},
 		{"too big by SIZE", nil, lines("EHLO x", "250", "MAIL FROM:<a@example.com> SIZE=99999999", "552", "QUIT", "221"), "too-big", ""},

@@ -3,6 +3,8 @@ package dialogue
 import (
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // is compares codes; an enhanced code of "" is any.
@@ -55,30 +57,35 @@ var refusals = []rule{
 	{"login-missing", func(f *Facts) bool { return f.loginWanted() },
 		says("The device did not log in, and nobody may send on this listener, or from its address, without. Enter user name and password of an smtp.account in it and switch on authentication; or let its address send without by an [[smtp.network]] (on a listener with auth = \"optional\").")},
 
-	{"certificate-wanted", anyNo(saysCertificate), explained("This network must also show a TLS client certificate (cert_names of [[smtp.network]]).")},
+	{"certificate-wanted", anyNo(saysCertificate), explained("The names are the cert_names of the [[smtp.network]].")},
 	{"stranger", anyNo(saysStranger), func(f *Facts) string {
 		return fmt.Sprintf("The address %s has no right to send. Add it as an [[smtp.network]] with relay = true (cidr = %q), or let the device log in with an [[smtp.account]].", f.Address, f.cidr())
 	}},
 	{"send-as", anyNo(saysSendAs, saysHeaderFrom),
-		explained("The sender's address is not among those that this account or network may use. Set another sender in the device, or add the address to send_as; with rewrite_from the gateway puts a right one in its place.")},
-	{"null-sender", anyNo(saysNullSender, saysNullToList), explained("The device sends with an empty sender. Enter a sender address in it.")},
-	{"lists-only", anyNo(saysListsOnly), explained("To write to ordinary addresses the account or network needs relay = true.")},
-	{"list-right", anyNo(saysNotTheList), explained("Add the list's id to lists of the account or network, or write to another list.")},
+		explained("For a device in which no other can be set, there is rewrite_from.")},
+	{"null-sender", anyNo(saysNullSender, saysNullToList), explained("")},
+	{"lists-only", anyNo(saysListsOnly), explained("")},
+	{"list-right", anyNo(saysNotTheList), explained("")},
 	{"unknown-list", refused(550, "5.1.1"), explained("Mend the address in the device, or add a [[list]] with this address.")},
-	{"dkim-needed", anyNo(saysUnsigned, saysNotInTo), explained("Let the mail program log in, or switch on DKIM signing in the mail system that sends it.")},
-	{"from-not-signable", anyNo(saysNoKey, saysFreeMail), explained("Set a From of a domain for which there is a [[dkim]] key; or set rewrite_from, which puts such a From into the mails of a device that cannot be set.")},
-	{"rate-limit", refused(450, "4.7.1"), explained("The limit is per_minute or per_day of the account or network. The device may try again later by itself.")},
+	{"dkim-needed", anyNo(saysNotInTo), explained("")},
+	{"dkim-needed", anyNo(saysUnsigned), explained("Let the mail program log in, or switch on DKIM signing in the mail system that sends it.")},
+	{"from-not-signable", anyNo(saysNoKey), explained("")},
+	{"from-not-signable", anyNo(saysFreeMail), explained("For a device in which no other can be set, rewrite_from does that.")},
+	{"rate-limit", refused(450, "4.7.1"), explained("The device may do so by itself; if that happens often, raise the limit.")},
 
 	{"bare-newline", anyNo(saysBare), says("The device ends lines with LF or CR alone, and this listener refuses that (bare_newline = \"reject\"). Give it a listener with bare_newline = \"normalise\", or update its firmware.")},
 	{"nul-octet", anyNo(saysNUL), says("The mail holds a NUL octet. Let the program encode what it sends (base64), or give it a listener with bare_newline = \"normalise\", which makes a space of it.")},
-	{"line-too-long", anyNo(saysLongLine), explained("Let the program break lines, or encode as quoted-printable or base64.")},
-	{"too-big", refused(552, ""), explained("Let the device scan with a lower resolution, or split the document; the limit is smtp.max_message_bytes, and no upstream takes more than its own.")},
+	{"line-too-long", anyNo(saysLongLine), explained("Or let the program break its lines.")},
+	{"too-big", refused(552, ""), explained("Let the device scan with a lower resolution, or split the document; the limit is smtp.max_message_bytes, and the upstream has one of its own.")},
 	{"too-many-recipients", refused(452, "4.5.3"), says("One mail had more recipients than smtp.max_recipients. Mail programs send the rest in a second mail; if this one does not, raise the key.")},
 	{"loop", func(f *Facts) bool { return f.refusal().Enhanced == "5.4.6" }, says("The mail has been through so many servers that it must be going in a circle. Look at its Received fields for the two servers that send it to each other.")},
 	{"non-ascii-address", func(f *Facts) bool { return f.refusal().Enhanced == "5.6.7" || f.refusal().is(504, "5.5.4") },
 		explained("Use an address with ASCII letters before the @.")},
 	{"address-route", anyNo(saysRoute, saysLiteral), explained("Enter a plain address, such as name@example.com, in the device.")},
-	{"bad-address", func(f *Facts) bool { r := f.refusal(); return r.is(501, "5.1.3") || r.is(501, "5.1.7") },
+	{"bad-address", func(f *Facts) bool {
+		r := f.refusal()
+		return r.is(501, "5.1.3") || r.is(501, "5.1.7") || r.says(501, "5.5.2", "Was expecting") // go-smtp's
+	},
 		explained("Enter a whole address, such as scanner@example.com, as sender and recipient in the device.")},
 	{"queue-full", refused(452, "4.3.1"), explained("The limit is smtp.max_queue; see with `postern queue list` what does not go out.")},
 	{"disk", func(f *Facts) bool { return f.refusal().Code == 452 }, says("The gateway could not write: mostly the disk of data_dir is full. Its log says more. The device should try again.")},
@@ -119,16 +126,25 @@ func anyNo(parts ...string) func(*Facts) bool {
 	}
 }
 
-// explained is the refusal in its own words, and what to do.
+// explained is the refusal in its own words, and what to do where these leave
+// something to say.
 func explained(advice string) func(*Facts) string {
 	return func(f *Facts) string {
 		r := f.refusal()
-		text := or(r.Text, "the gateway refused "+or(r.Verb, "a line"))
-		if !strings.HasSuffix(text, ".") {
-			text += "."
-		}
-		return strings.TrimSpace(strings.ToUpper(text[:1]) + text[1:] + " " + advice)
+		return strings.TrimSpace(sentence(or(r.Text, "the gateway refused "+or(r.Verb, "a line"))) + " " + advice)
 	}
+}
+
+// sentence leaves an address that s begins with as it is.
+func sentence(s string) string {
+	if word, _, _ := strings.Cut(s, " "); !strings.Contains(word, "@") {
+		first, n := utf8.DecodeRuneInString(s)
+		s = string(unicode.ToUpper(first)) + s[n:]
+	}
+	if !strings.HasSuffix(s, ".") && !strings.HasSuffix(s, "?") {
+		s += "."
+	}
+	return s
 }
 
 // loginWanted is a refusal for want of a log-in.

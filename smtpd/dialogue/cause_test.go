@@ -113,22 +113,24 @@ func TestCausesInWords(t *testing.T) {
 		{ended(func(f *F) { f.NoMail, f.Version, f.Offered = no("MAIL", 530, "5.7.0", ""), "TLS 1.3", true }), "login-missing", "failed", "user name and password"},
 		{as("RCPT", 550, "5.7.1", "you may not send from here: from 10.0.0.17 a TLS client certificate for a.example is asked for, but none was shown"), "certificate-wanted", "failed", "cert_names"},
 		{as("RCPT", 550, "5.7.1", "you may not send from here: ask"), "stranger", "failed", `cidr = "10.0.0.17/32"`},
-		{as("MAIL", 550, "5.7.1", "x may not send as a@b: the address is missing in its send_as"), "send-as", "failed", "rewrite_from"},
+		{as("MAIL", 550, "5.7.1", "x@y may not send as a@b: the address is missing in its send_as; set an address of your own"), "send-as", "failed", "x@y may not send as a@b: the address is missing in its send_as; set an address of your own. For a device"},
 		{as("DATA", 550, "5.7.1", "x may not send mail whose From is a@b"), "send-as", "failed", "From is a@b"},
-		{as("MAIL", 550, "5.7.1", "x may not send with an empty sender"), "null-sender", "failed", "empty sender"},
-		{as("RCPT", 550, "5.7.1", "x may not send to ordinary addresses"), "lists-only", "failed", "relay = true"},
-		{as("RCPT", 550, "5.7.1", "x may not send to the list promo@lists.example.com"), "list-right", "failed", "lists of the account"},
-		{as("RCPT", 550, "5.1.1", "there is no list x here"), "unknown-list", "failed", "[[list]]"},
+		{as("MAIL", 550, "5.7.1", "network 10.0.0.0/24 may not send with an empty sender"), "null-sender", "failed", "Network 10.0.0.0/24"},
+		{as("RCPT", 550, "5.7.1", "x may not send to ordinary addresses such as a@b: the right `relay` is missing"), "lists-only", "failed", "is missing."},
+		{as("RCPT", 550, "5.7.1", "x may not send to the list promo@lists.example.com"), "list-right", "failed", "X may not send to the list promo@lists.example.com."},
+		{as("RCPT", 550, "5.1.1", "there is no list x here; is the address written rightly?"), "unknown-list", "failed", "rightly? Mend"},
 		{as("DATA", 550, "5.7.20", "the list x takes mail from y without AUTH only if it is signed"), "dkim-needed", "failed", "DKIM"},
-		{as("DATA", 550, "5.7.1", "there is no [[dkim]] key for example.org"), "from-not-signable", "failed", "rewrite_from"},
-		{as("RCPT", 450, "4.7.1", "x may send to 2 recipients a minute"), "rate-limit", "failed", "per_minute"},
+		{as("DATA", 550, "5.7.21", "promo@lists.example.com stands neither in To nor in Cc"), "dkim-needed", "failed", "nor in Cc."},
+		{as("DATA", 550, "5.7.1", "there is no [[dkim]] key for example.org"), "from-not-signable", "failed", "example.org."},
+		{as("DATA", 550, "5.7.1", "From is a@gmail.com, and only gmail.com can sign for its own addresses"), "from-not-signable", "failed", "rewrite_from"},
+		{as("RCPT", 450, "4.7.1", "x may send to 2 recipients a minute (per_minute)"), "rate-limit", "failed", "raise the limit"},
 		{as("DATA", 554, "5.6.0", "the mail has a bare LF"), "bare-newline", "failed", "normalise"},
 		{as("DATA", 554, "5.6.0", "the mail holds a NUL octet"), "nul-octet", "failed", "base64"},
-		{as("DATA", 554, "5.6.0", "a line of the mail is longer than 262144 octets"), "line-too-long", "failed", "quoted-printable"},
+		{as("DATA", 554, "5.6.0", "a line of the mail is longer than 262144 octets"), "line-too-long", "failed", "break its lines"},
 		{as("MAIL", 552, "5.3.4", "the mail is larger"), "too-big", "failed", "max_message_bytes"},
 		{as("RCPT", 452, "4.5.3", ""), "too-many-recipients", "failed", "max_recipients"},
 		{as("DATA", 554, "5.4.6", ""), "loop", "failed", "circle"},
-		{as("RCPT", 553, "5.6.7", ""), "non-ascii-address", "failed", "ASCII"},
+		{as("RCPT", 553, "5.6.7", "민@example.net cannot be reached"), "non-ascii-address", "failed", "민@example.net cannot be reached. Use an address with ASCII"},
 		{as("RCPT", 550, "5.7.1", "a names a route with % or !"), "address-route", "failed", "plain address"},
 		{as("RCPT", 501, "5.1.3", ""), "bad-address", "failed", "whole address"},
 		{as("RCPT", 452, "4.3.1", "2000000 copies are waiting"), "queue-full", "failed", "max_queue"},
@@ -138,7 +140,8 @@ func TestCausesInWords(t *testing.T) {
 		{as("DATA", 451, "4.3.0", ""), "internal", "failed", "log says"},
 		{as("DATA", 554, "5.6.0", "the mail is a meeting request"), "content", "failed", "The mail is a meeting request"},
 		{as("DATA", 503, "5.5.1", "MAIL and RCPT must come first"), "bad-sequence", "failed", "order"},
-		{as("MAIL", 501, "5.5.2", "Was expecting"), "bad-syntax", "failed", "firmware"},
+		{as("RCPT", 501, "5.5.2", "Was expecting RCPT arg syntax of TO:<address>"), "bad-address", "failed", "whole address"},
+		{as("MAIL", 501, "5.5.4", "Unable to parse SIZE as an integer"), "bad-syntax", "failed", "firmware"},
 		{as("", 500, "5.5.2", ""), "not-smtp", "failed", "no SMTP commands"},
 
 		{ended(func(f *F) { f.Farewell = no("", 421, "4.4.2", "gw needs this place for another client") }), "pushed-out", "failed", "max_connections"},
@@ -178,6 +181,23 @@ func TestCausesInWords(t *testing.T) {
 	for _, r := range reasons {
 		if !seen[r] {
 			t.Errorf("no case for the cause %s", r)
+		}
+	}
+}
+
+// TestWhatIsPipelinedBehindARefusalIsNotItsCause: RCPT and DATA that were sent
+// before the client knew of the refusal.
+func TestWhatIsPipelinedBehindARefusalIsNotItsCause(t *testing.T) {
+	rcpt, data := no("RCPT", 502, "5.5.1", "Missing MAIL FROM command."), no("DATA", 502, "5.5.1", "Missing RCPT TO command.")
+	for want, f := range map[string]dialogue.Facts{
+		"login-needs-tls": ended(func(f *dialogue.Facts) { f.NoMail, f.NoRecipient, f.NoData = no("MAIL", 530, "5.7.0", ""), rcpt, data }),
+		"unknown-list": ended(func(f *dialogue.Facts) {
+			f.NoRecipient, f.NoData, f.NoOther = no("RCPT", 550, "5.1.1", "there is no list x here"), data, no("", 500, "5.5.2", "")
+		}),
+		"bad-sequence": ended(func(f *dialogue.Facts) { f.NoData, f.NoOther = data, no("", 500, "5.5.2", "") }),
+	} {
+		if v := dialogue.Explain(&f); v.Reason != want {
+			t.Errorf("got %s, want %s: %s", v.Reason, want, v.Text)
 		}
 	}
 }
