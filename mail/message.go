@@ -37,7 +37,7 @@ type Submitter struct {
 	Tenants       []string // domains that X-OriginatorOrg may name in place of a signed To; see config.toml
 	Relay         bool     // may send to ordinary addresses
 	Priority      Priority
-	RewriteFrom   Address // "" leaves From as it is
+	RewriteFrom   Address // goes into From, and in the place of an envelope sender that must not go on; "" leaves them as they are
 }
 
 // MaySendAs says whether a is among the submitter's own addresses.

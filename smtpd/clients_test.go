@@ -3,6 +3,7 @@ package smtpd_test
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,4 +88,16 @@ func TestNodemailerSubmits(t *testing.T) {
 	run(t, []string{"STARTTLS=" + starttls, "IMPLICIT=" + implicit, "CERT=" + cert, "NODEMAILER=" + filepath.Join(peer.NodeModules(t), "nodemailer")},
 		peer.Command(t, "node"), "testdata/submit.js")
 	wantMails(t, in, 4, "from nodemailer\r\n.\r\nend\r\n")
+}
+
+// TestWhereFromIsRewrittenNoSenderIsRefused: the intake puts rewrite_from in its
+// place. The null sender is still for those with relay alone.
+func TestWhereFromIsRewrittenNoSenderIsRefused(t *testing.T) {
+	in := &intake{}
+	conf := config(t, in)
+	conf.Networks = []smtpd.Network{{CIDR: netip.MustParsePrefix("127.0.0.0/8"), SendAs: []string{"copier@example.com"}, RewriteFrom: "copier@example.com"}}
+	c := hello(t, start(t, conf))
+	c.do("MAIL FROM:<>", "550 5.7.1 network 127.0.0.0/8 may not send with an empty sender")
+	c.do("MAIL FROM:<ricoh@copier1.local>", "250")
+	c.do("RCPT TO:<b@example.net>", "250")
 }

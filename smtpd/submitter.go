@@ -11,9 +11,8 @@ import (
 )
 
 // submitter is who stands behind the session now: the account that logged in,
-// else the network of the client's address
-// and certificate, else nobody (known is false), who
-// has no rights and can reach Config.Public only.
+// else the network of the client's address and certificate, else nobody (known is
+// false), who has no rights and can reach Config.Public only.
 func (s *session) submitter() (sub *mail.Submitter, known bool) {
 	sub = &mail.Submitter{Name: "nobody", Session: s.id, Remote: s.conn.RemoteAddr().String(), Helo: s.peer.Hostname(),
 		Loopback: !s.conn.announced && s.conn.remote.IsLoopback() && isLoopback(s.conn.LocalAddr()), Priority: mail.Bulk}
@@ -60,7 +59,8 @@ func orTransactional(p mail.Priority) mail.Priority {
 }
 
 // maySend holds send_as for the envelope sender. The null sender is nobody's
-// address: whoever may relay may send bounces.
+// address: whoever may relay may send bounces. Where RewriteFrom is set the Intake
+// puts it in the place of what is not allowed.
 func maySend(sub *mail.Submitter, from mail.Address) error {
 	if from == "" {
 		if sub.Relay {
@@ -68,7 +68,7 @@ func maySend(sub *mail.Submitter, from mail.Address) error {
 		}
 		return mail.Refuse(550, "5.7.1", "%s may not send with an empty sender (MAIL FROM:<>): that needs relay = true; set a sender address in the sending program, or have the administrator write that into %s", sub.Name, sub.Entry())
 	}
-	if sub.MaySendAs(from) {
+	if sub.RewriteFrom != "" || sub.MaySendAs(from) {
 		return nil
 	}
 	return mail.Refuse(550, "5.7.1", "%s may not send as %s: the address is missing in its send_as; set an address of your own as the sender, or have the administrator add this one to %s", sub.Name, from, sub.Entry())

@@ -398,8 +398,22 @@ func (in *intake) input(id mail.ID, policy mail.ListPolicy, sub *mail.Submitter,
 
 func (in *intake) message(id mail.ID, sub *mail.Submitter, env mail.Envelope, raw []byte, now time.Time) mail.Message {
 	return mail.Message{
-		ID: id, From: env.From, Submitter: sub.Name, Priority: sub.Priority, AcceptedAt: now, Size: int64(len(raw)),
+		ID: id, From: in.sender(sub, env.From), Submitter: sub.Name, Priority: sub.Priority, AcceptedAt: now, Size: int64(len(raw)),
 	}
+}
+
+// sender is the envelope sender with which a mail goes on. The one of a device whose
+// From is rewritten is often no address at all: upstreams refuse it, SPF fails for
+// it, and bounces to it are lost. One that it may use, of a domain of ours, stays,
+// because the bounces are for whoever that is; and so does the null sender.
+func (in *intake) sender(sub *mail.Submitter, from mail.Address) mail.Address {
+	if from == "" || sub.RewriteFrom == "" {
+		return from
+	}
+	if _, ours, _ := in.keys.For(from); ours && sub.MaySendAs(from) {
+		return from
+	}
+	return sub.RewriteFrom
 }
 
 // checkFrom holds the right to the From header and to a signature for it.

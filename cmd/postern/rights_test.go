@@ -11,7 +11,8 @@ import (
 
 // TestRights is the sentences for every right that is missing: who, what, and what
 // to do, for the person who finds them in a bounce and for the administrator.
-// Those of MAIL are tested with the listeners.
+// Those of MAIL are tested with the listeners. Where From is rewritten, so is an
+// envelope sender that is not theirs or not ours.
 func TestRights(t *testing.T) {
 	t.Chdir(t.TempDir())
 	writeKey(t, "dkim.pem")
@@ -46,6 +47,12 @@ key_file = "dkim.pem"
 		change(s)
 		return s
 	}
+	sender := func(s *mail.Submitter, from mail.Address) mail.Address {
+		if s.RewriteFrom == "" || from == "" || from == me {
+			return from
+		}
+		return s.RewriteFrom
+	}
 	as := func(*mail.Submitter) {}
 	noRelay := func(s *mail.Submitter) { s.Relay = false }
 	rewritten := func(s *mail.Submitter) { s.RewriteFrom = "devices@example.com" }
@@ -74,6 +81,10 @@ key_file = "dkim.pem"
 		{"From without a key", account(as), me, other, "me@example.org", "550 5.7.1 From is me@example.org, and there is no [[dkim]] key for example.org in the configuration; use a From for which there is one, or have the administrator add it (`postern dkim keygen`), or set `rewrite_from` for a device that can have no other"},
 		{"From is free mail", account(as), me, promo, "me@naver.com", "550 5.7.1 From is me@naver.com, and only naver.com can sign for its own addresses, so receivers would refuse every copy; use an address of your own domain as From, and this one in Reply-To"},
 		{"any From where it is rewritten", account(rewritten), me, other, "root@printer.local", ""},
+		{"a sender without a key where From is rewritten", account(rewritten), "me@example.org", other, "root@printer.local", ""},
+		{"a sender that is another's where From is rewritten", account(rewritten), "boss@example.com", other, me, ""},
+		{"a sender that is no address where From is rewritten", account(rewritten), "ricoh@copier1.local", promo, me, ""},
+		{"no sender where From is rewritten", account(rewritten), "", other, me, ""},
 		{"any From where it is rewritten, to a list", account(rewritten), me, promo, "boss@example.com", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -93,6 +104,9 @@ key_file = "dkim.pem"
 			var e *mail.Error
 			switch {
 			case tt.want == "" && err == nil && len(after) == len(before)+1:
+				if from := after[0].From; from != sender(tt.sub, tt.from) {
+					t.Errorf("its envelope says %s", from)
+				}
 				if from := after[0].HeaderFrom; from != tt.header && from != tt.sub.RewriteFrom {
 					t.Errorf("it goes out as %s", from)
 				}
