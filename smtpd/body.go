@@ -80,25 +80,49 @@ const (
 
 func newBody(src io.Reader, received []byte, strict bool, max int64) *body {
 	_, bdat := src.(*io.PipeReader)
-	return &body{src: src, data: !bdat, strict: strict, max: max, out: received, inHeader: true, in: make([]byte, 16<<10), buf: make([]byte, 0, 17<<10),
+	return &body{src: src, data: !bdat, strict: strict, max: max, out: received, inHeader: true, in: make([]byte, 4<<10), buf: make([]byte, 0, 5<<10),
 		declared: func() int64 { return 0 }, hangUp: func() {}}
 }
 
 // Read gives io.EOF only after the whole mail; any other error means that the
 // mail must not be taken.
 func (b *body) Read(p []byte) (int, error) {
-	for len(b.out) == 0 && !b.done {
-		b.fill()
-	}
-	if b.err != nil && b.done {
-		return 0, b.err
-	}
-	if len(b.out) == 0 {
-		return 0, io.EOF
+	if err := b.next(); err != nil {
+		return 0, err
 	}
 	n := copy(p, b.out)
 	b.out = b.out[n:]
 	return n, nil
+}
+
+// WriteTo is Read for io.Copy, which needs no buffer of its own then.
+func (b *body) WriteTo(w io.Writer) (written int64, err error) {
+	for {
+		if err := b.next(); err == io.EOF {
+			return written, nil
+		} else if err != nil {
+			return written, err
+		}
+		n, err := w.Write(b.out)
+		written += int64(n)
+		if b.out = b.out[n:]; err != nil {
+			return written, err
+		}
+	}
+}
+
+// next sees that there is something in out, or says why there is not.
+func (b *body) next() error {
+	for len(b.out) == 0 && !b.done {
+		b.fill()
+	}
+	if b.err != nil && b.done {
+		return b.err
+	}
+	if len(b.out) == 0 {
+		return io.EOF
+	}
+	return nil
 }
 
 func (b *body) fill() {

@@ -109,7 +109,7 @@ type arrival struct {
 const minOctets = 1 << 10
 
 // look is how long a read within DATA lasts at most. go-smtp's reader keeps what
-// it has until it has 16 KiB or an error, and body must see an end that go-smtp
+// it has until it has 4 KiB or an error, and body must see an end that go-smtp
 // does not (see blindState).
 const look = time.Second
 
