@@ -25,7 +25,8 @@
 //
 // [Spool.Accept] syncs the body file, gives it its name, syncs the directory,
 // and then commits all rows of the submission in one transaction. A body that
-// has no file is in that transaction. Only then may a client be told 250. [Spool.AddCopies] commits rows and checkpoint together.
+// has no file is in that transaction. Only then may a client be told 250.
+// [Spool.AddCopies] commits rows and checkpoint together.
 // [Spool.Claim] commits the beginning of an attempt before it returns, so it is
 // on disk before anything is sent; [Spool.Settle] commits its result. Whatever
 // is in `claims` when a spool is opened had begun and has no result: those

@@ -337,8 +337,8 @@ func (a *App) close() error {
 	return err
 }
 
-// Reload reads the certificate and the authorities of client certificates again. Other changes of the configuration want a
-// restart, and Reload says so in the log.
+// Reload reads the certificate, and the authorities of client certificates, again.
+// Other changes of the configuration want a restart, and Reload says so in the log.
 func (a *App) Reload() error {
 	a.log.Info("certificates are read again; other changes of the configuration need a restart")
 	var err error
