@@ -37,6 +37,7 @@ type Submitter struct {
 	Tenants       []string // domains that X-OriginatorOrg may name in place of a signed To; see config.toml
 	Relay         bool     // may send to ordinary addresses
 	Priority      Priority
+	Language      string  // of notices to them: "ko", else English
 	RewriteFrom   Address // goes into From, and in the place of an envelope sender that must not go on; "" leaves them as they are
 }
 
@@ -129,6 +130,38 @@ type Message struct {
 	Streaming  bool   `json:"streaming"`           // copies may leave while it still expands
 	Releasing  bool   `json:"releasing,omitempty"` // the directory is being asked again before release
 	TokenKey   uint32 `json:"token_key,omitempty"` // keyring entry of this message's unsubscribe tokens
+	// Language of notices about ordinary mail; a list has its own.
+	Language string `json:"language,omitempty"`
+	// Notice marks a mail of ours to a sender or an operator: nobody is ever told what
+	// became of it, so that no notice makes another. About is the message that it tells of.
+	Notice Notice `json:"notice,omitempty"`
+	About  ID     `json:"about,omitempty"`
+	// ToldAt is when the sender was last told of copies that failed; WarnedAt when
+	// they were told, once, that copies are late.
+	ToldAt   time.Time `json:"told_at,omitzero"`
+	WarnedAt time.Time `json:"warned_at,omitzero"`
+}
+
+// Notice is what a notice tells; "" is a mail that is none.
+type Notice string
+
+const (
+	NoticeFailed     Notice = "failed"     // copies of the sender's mail have failed
+	NoticeDelayed    Notice = "delayed"    // copies of it are late
+	NoticeOperator   Notice = "operator"   // to the operator: lane, disk
+	NoticePostmaster Notice = "postmaster" // to the operator: mail that came for postmaster@
+)
+
+// Answerable says that the sender is told what becomes of the message: there is
+// one, and it is no notice of ours (RFC 5321 §4.5.5, §6.1).
+func (m *Message) Answerable() bool { return m.From != "" && m.Notice == "" }
+
+// SenderLanguage is the language of notices to the sender.
+func (m *Message) SenderLanguage() string {
+	if m.List != nil {
+		return m.List.Language
+	}
+	return m.Language
 }
 
 // ListID is the list's id, "" for ordinary mail.

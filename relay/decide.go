@@ -116,10 +116,14 @@ func unspent(c mail.Copy) mail.State {
 // exhausted says whether the attempt now ending was the last one allowed.
 func (s Schedule) exhausted(c spool.Claim, now time.Time) bool {
 	if s.MaxAge > 0 {
-		return now.Sub(c.Message.AcceptedAt) >= s.MaxAge
+		return now.Sub(c.Message.AcceptedAt) >= s.MaxAge && c.Copy.Attempts+1 >= fairTries
 	}
 	return c.Copy.Attempts >= s.Retries
 }
+
+// fairTries is how many attempts ordinary mail gets, however old it is: after a long
+// outage of the lane greylisting alone must not end it.
+const fairTries = 3
 
 // wait is the pause after the attempt that follows `spent` others, with up to a
 // tenth more by chance so that copies which failed together do not return

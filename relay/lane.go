@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -14,6 +15,14 @@ type LaneConfig struct {
 	Sender      Sender
 	Concurrency int     // attempts at the same time, at least 1
 	Rate        float64 // copies a second; 0: no limit
+	// Reserve is the share of Concurrency that bulk mail leaves free, 0 to 1: at least
+	// one place where it is not 0, and never all.
+	Reserve float64
+}
+
+// reserved is how many places bulk mail leaves free.
+func (c *LaneConfig) reserved() int {
+	return min(int(math.Ceil(c.Reserve*float64(c.Concurrency))), c.Concurrency-1)
 }
 
 // LaneStatus is a lane as an administrator sees it.
@@ -151,6 +160,18 @@ func (g *gate) stop(reason string, d time.Duration, now time.Time) (changed bool
 	}
 	g.paused, g.reason, g.pause, g.until = true, reason, d, now.Add(d)
 	return changed
+}
+
+// behind is when a copy is due again that found upstream unreachable: after the
+// pause, and a little later, so that another one is the probe where there is one. If
+// it was this copy that made upstream go away, the lane would never run again.
+func (g *gate) behind(due time.Time) time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.paused {
+		return due
+	}
+	return later(due, g.until.Add(firstPause/10))
 }
 
 // slow lowers the rate by a third, at most four times a second; without a rate

@@ -31,7 +31,10 @@ type Config struct {
 	Lists    Schedule // copies of lists
 	Ordinary Schedule // ordinary mail
 	Unknowns Unknowns
-	Log      *slog.Logger
+	// Moot says, just before a copy is sent, why its message need not go any more: a
+	// warning that has been overtaken. nil: every message goes.
+	Moot func(*mail.Message) (reason string, moot bool)
+	Log  *slog.Logger
 }
 
 // Relay sends what is due.
@@ -50,6 +53,7 @@ type lane struct {
 	work  chan spool.Claim   // attempts that have begun, for the workers
 	ended chan spool.Settled // attempts that have ended, to be stored
 	nudge chan struct{}      // the gate has changed
+	blame blame
 }
 
 // New checks the configuration's shape; Start begins to send.
@@ -127,13 +131,16 @@ func (r *Relay) Lanes() []LaneStatus {
 
 // dispatch stores the results of attempts that have ended and claims copies for
 // the slots they leave, in one commit at a time, until ctx has ended and every
-// attempt with it.
+// attempt with it. Bulk copies leave the reserved slots free, so that transactional
+// mail waits for none of them; where no slot is reserved it waits for one at most,
+// because it is claimed first.
 func (l *lane) dispatch(ctx context.Context) {
 	wake := l.r.cfg.Spool.Wake(l.Name)
 	var ended []spool.Settled // not yet on disk
-	for busy := 0; ; {
+	var busy spool.Room       // slots in use, on disk
+	for {
 		ended = l.drain(ended)
-		begun, next, err := l.turn(ctx, ended, l.Concurrency-busy+len(ended))
+		begun, next, err := l.turn(ctx, ended, l.free(busy, ended))
 		if err != nil {
 			l.r.cfg.Log.Error("attempts could not be stored", "lane", l.Name, "error", err)
 			next = time.Now().Add(time.Second)
@@ -141,16 +148,41 @@ func (l *lane) dispatch(ctx context.Context) {
 				return
 			}
 		} else {
-			busy += begun - len(ended)
+			for i := range ended {
+				busy.All--
+				busy.Bulk -= bulk(ended[i].Claim)
+			}
+			for _, c := range begun {
+				busy.All++
+				busy.Bulk += bulk(c)
+			}
 			ended = ended[:0]
 		}
-		if ctx.Err() != nil && busy == 0 {
+		if ctx.Err() != nil && busy.All == 0 {
 			return
 		}
-		if begun == 0 || busy == l.Concurrency {
+		if len(begun) == 0 || busy.All == l.Concurrency {
 			ended = l.wait(ctx, ended, wake, next)
 		}
 	}
+}
+
+// free is the room that is left when ended is stored.
+func (l *lane) free(busy spool.Room, ended []spool.Settled) spool.Room {
+	room := spool.Room{All: l.Concurrency - busy.All, Bulk: l.Concurrency - l.reserved() - busy.Bulk}
+	for i := range ended {
+		room.All++
+		room.Bulk += bulk(ended[i].Claim)
+	}
+	return room
+}
+
+// bulk is 1 for a copy that may not use the reserve.
+func bulk(c spool.Claim) int {
+	if c.Message.Priority == mail.Transactional {
+		return 0
+	}
+	return 1
 }
 
 // drain takes what has ended without waiting.
@@ -165,31 +197,31 @@ func (l *lane) drain(ended []spool.Settled) []spool.Settled {
 	}
 }
 
-// turn stores what has ended and begins up to n attempts, as the gate allows.
-// When it begins none, next is when to try again (zero: when woken).
-func (l *lane) turn(ctx context.Context, ended []spool.Settled, n int) (begun int, next time.Time, err error) {
+// turn stores what has ended and begins attempts as there is room and the gate
+// allows. When it begins none, next is when to try again (zero: when woken).
+func (l *lane) turn(ctx context.Context, ended []spool.Settled, room spool.Room) (begun []spool.Claim, next time.Time, err error) {
 	now := time.Now()
 	if ctx.Err() != nil {
-		n = 0
+		room = spool.Room{}
 	}
-	if n > 0 {
-		n, next = l.gate.allow(n, now)
+	if room.All > 0 {
+		room.All, next = l.gate.allow(room.All, now)
 	}
-	claims, err := l.r.cfg.Spool.Turn(context.WithoutCancel(ctx), ended, l.Name, n, now)
+	begun, err = l.r.cfg.Spool.Turn(context.WithoutCancel(ctx), ended, l.Name, room, now)
 	if err != nil {
-		return 0, time.Time{}, err
+		return nil, time.Time{}, err
 	}
-	if len(claims) == 0 {
-		if n > 0 {
-			next = l.r.cfg.Spool.NextDue(l.Name)
+	if len(begun) == 0 {
+		if room.All > 0 {
+			next = l.r.cfg.Spool.NextDue(l.Name, room)
 		}
-		return 0, next, nil
+		return nil, next, nil
 	}
-	l.gate.begin(len(claims), now)
-	for _, c := range claims {
+	l.gate.begin(len(begun), now)
+	for _, c := range begun {
 		l.work <- c // has room: there is a slot for each
 	}
-	return len(claims), time.Time{}, nil
+	return begun, time.Time{}, nil
 }
 
 // wait ends when there may be something to do. It returns ended with what ended
@@ -219,12 +251,13 @@ func (l *lane) wait(ctx context.Context, ended []spool.Settled, wake <-chan stru
 // deliver makes one attempt and returns its result.
 func (l *lane) deliver(ctx context.Context, c spool.Claim) spool.Result {
 	log := l.r.cfg.Log.With("message", c.Copy.Message, "copy", c.Copy.Seq, "lane", l.Name, "attempt", c.Copy.Claims)
-	if state, reason, blocked := l.r.cfg.Blocked(c.Copy.To, c.Message.ListID()); blocked {
+	if r, needless := l.needless(&c); needless {
 		l.gate.end(mail.Temporary, false, "", 0, time.Now())
-		log.Info("not sent", "state", state, "reason", reason)
-		return spool.Result{State: state, At: time.Now(), Error: reason}
+		log.Info("not sent", "state", r.State, "reason", r.Error)
+		return r
 	}
 	receipt, err := l.send(ctx, &c)
+	err = l.blame.judge(c.Copy.Tag(), err)
 	now := time.Now()
 	v := decide(attempt{Claim: c, Receipt: receipt, Err: err, Now: now, Jitter: rand.Float64(),
 		Idempotent: l.Sender.Idempotent()}, l.r.schedule(c.Message), l.r.cfg.Unknowns)
@@ -236,6 +269,9 @@ func (l *lane) deliver(ctx context.Context, c spool.Claim) spool.Result {
 	}
 	if l.gate.end(concern, reached, words, after, now) {
 		l.report()
+	}
+	if v.Lane == mail.Unreachable {
+		v.Result.Due = l.gate.behind(v.Result.Due)
 	}
 	l.nudgeDispatch()
 	if v.PauseMessage != "" {
@@ -249,6 +285,19 @@ func (l *lane) deliver(ctx context.Context, c spool.Claim) spool.Result {
 		log.Warn("not sent", "to", c.Copy.To, "state", v.Result.State, "class", class, "error", err)
 	}
 	return v.Result
+}
+
+// needless says whether a copy must not or need not be sent after all.
+func (l *lane) needless(c *spool.Claim) (spool.Result, bool) {
+	if state, reason, blocked := l.r.cfg.Blocked(c.Copy.To, c.Message.ListID()); blocked {
+		return spool.Result{State: state, At: time.Now(), Error: reason}, true
+	}
+	if l.r.cfg.Moot != nil {
+		if reason, moot := l.r.cfg.Moot(c.Message); moot {
+			return spool.Result{State: mail.CopyCancelled, At: time.Now(), Error: reason}, true
+		}
+	}
+	return spool.Result{}, false
 }
 
 func explainIf(err error) (string, time.Duration) {
@@ -276,8 +325,18 @@ func (l *lane) nudgeDispatch() {
 	}
 }
 
-// send renders, signs and hands over.
+// send renders, signs and hands over. An ordinary mail that turns out to be more
+// than upstream can carry, and of which it has taken nothing, is encoded and handed
+// over once more within the same attempt.
 func (l *lane) send(ctx context.Context, c *spool.Claim) (Receipt, error) {
+	receipt, err := l.handOver(ctx, c)
+	if errors.Is(err, ErrNotSevenBit) && !l.Sender.EightBit() && ctx.Err() == nil {
+		return l.handOver(ctx, c)
+	}
+	return receipt, err
+}
+
+func (l *lane) handOver(ctx context.Context, c *spool.Claim) (Receipt, error) {
 	content, err := l.content(c)
 	if err != nil {
 		return Receipt{}, err

@@ -97,16 +97,23 @@ func start(t *testing.T, up relay.Sender, edit func(*relay.Config)) *spool.Spool
 
 func submit(t *testing.T, s *spool.Spool, n int, list bool) mail.ID {
 	t.Helper()
+	m := mail.Message{Priority: mail.Bulk}
+	if list {
+		m.List = &mail.ListPolicy{ID: "promo"}
+	}
+	return accept(t, s, m, n)
+}
+
+// accept puts a message with n copies into the spool.
+func accept(t *testing.T, s *spool.Spool, m mail.Message, n int) mail.ID {
+	t.Helper()
 	b, err := s.NewBody()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer b.Discard()
 	_, _ = io.WriteString(b, "x")
-	m := mail.Message{ID: mail.NewID(time.Now()), State: mail.Sending, AcceptedAt: time.Now(), Priority: mail.Bulk}
-	if list {
-		m.List = &mail.ListPolicy{ID: "promo"}
-	}
+	m.ID, m.State, m.AcceptedAt = mail.NewID(time.Now()), mail.Sending, time.Now()
 	var cs []mail.Copy
 	for i := range n {
 		cs = append(cs, mail.Copy{To: mail.Address(fmt.Sprintf("user%d@example.com", i))})
@@ -298,34 +305,6 @@ func TestWhoLeftMeanwhileGetsNothing(t *testing.T) {
 		m := until(t, s, submit(t, s, 5, true), mail.Done)
 		if m.Counts[mail.Sent] != 4 || m.Counts[mail.Unsubscribed] != 1 {
 			t.Fatalf("counts %v", m.Counts)
-		}
-	})
-}
-
-func TestTransactionalMailGoesBeforeBulk(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var order []mail.Address
-		var mu sync.Mutex
-		up := newUpstream(func(d *relay.Delivery, _ int) error {
-			mu.Lock()
-			order = append(order, d.To)
-			mu.Unlock()
-			pass(100 * time.Millisecond)
-			return nil
-		})
-		s := start(t, up, nil)
-		bulk := submit(t, s, 100, true)
-		pass(250 * time.Millisecond)
-		b, _ := s.NewBody()
-		m := mail.Message{ID: mail.NewID(time.Now()), State: mail.Sending, AcceptedAt: time.Now(), Priority: mail.Transactional}
-		if err := s.Accept(t.Context(), b, []spool.Accepted{{Message: m, Copies: []mail.Copy{{To: "order@example.net"}}}}); err != nil {
-			t.Fatal(err)
-		}
-		until(t, s, bulk, mail.Done)
-		for i, to := range order {
-			if to == "order@example.net" && i > 20 {
-				t.Fatalf("the order confirmation went as number %d", i)
-			}
 		}
 	})
 }

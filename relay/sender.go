@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 
 	"postern/mail"
 )
@@ -19,6 +20,10 @@ type Receipt struct {
 	ID   string // the id upstream gave it; "" when it gave none
 	Text string // what it said, for people
 }
+
+// ErrNotSevenBit is in the chain of a Sender's error when the upstream turned out to
+// carry no 8-bit text, and has taken nothing. EightBit is false from then on.
+var ErrNotSevenBit = errors.New("the upstream carries no 8-bit text")
 
 // Sender hands copies to one upstream account. Send is called from many
 // goroutines. It returns nil only when upstream has taken responsibility, and

@@ -343,6 +343,9 @@ type Accepted struct {
 	// *Repeated.
 	Repeat      string
 	RepeatSince time.Time
+	// Tells, for a notice, is what its reader is told: it counts as told from the
+	// commit on in which the notice itself is taken.
+	Tells *Telling
 }
 
 // Repeated says that the submission is in the spool already.
@@ -382,6 +385,9 @@ func (s *Spool) Accept(ctx context.Context, b *Body, msgs []Accepted) error {
 // accept stores the rows of a submission; row is the body, nil when it is a file.
 func (t *txn) accept(msgs []Accepted, row []byte) error {
 	for i := range msgs {
+		if err := t.tells(&msgs[i]); err != nil {
+			return err
+		}
 		m := msgs[i].Message
 		if len(msgs[i].Copies) > 0 {
 			m.Expanded = true

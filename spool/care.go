@@ -52,6 +52,7 @@ type checker struct {
 	seen, dues    int
 	claims, addrs int
 	kept          int // bodies in spool.db
+	untold        int
 	total         int
 }
 
@@ -137,6 +138,12 @@ func (c *checker) copies(t *txn, id mail.ID) (counts mail.Counts) {
 		if listed {
 			c.dues++
 		}
+		if t.untold.Get(k) != nil {
+			c.untold++
+			if !tellable(cp.State) || claimed {
+				c.problem("message %s copy %d (%s) is %s, and listed among the failures that are to be told", id, seq, cp.To, state)
+			}
+		}
 		if c.seen++; c.progress != nil && c.seen%5000 == 0 {
 			c.progress(c.seen, c.total)
 		}
@@ -158,6 +165,7 @@ func (c *checker) indexes(ctx context.Context, t *txn) error {
 		{"address", t.address, &c.addrs, &c.seen},
 		{"due", t.due, new(int), &c.dues},
 		{"claims", t.claims, new(int), &c.claims},
+		{"untold", t.untold, new(int), &c.untold},
 	} {
 		err := b.bucket.ForEach(func(_, _ []byte) error {
 			*b.n++
@@ -332,7 +340,8 @@ func (t *txn) drop(id mail.ID, key []byte) (copies int, dropped bool, err error)
 func (t *txn) forget(e *change, c *mail.Copy) error {
 	e.counts[c.State]--
 	e.changed = true
-	err := errors.Join(t.copies.Delete(copyKey(c.Message, c.Seq)), t.address.Delete(addressKey(c.Key(), c.Message)))
+	key := copyKey(c.Message, c.Seq)
+	err := errors.Join(t.copies.Delete(key), t.untold.Delete(key), t.address.Delete(addressKey(c.Key(), c.Message)))
 	if c.UpstreamID != "" {
 		err = errors.Join(err, t.upstream.Delete([]byte(c.UpstreamID)))
 	}

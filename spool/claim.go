@@ -33,23 +33,27 @@ type Settled struct {
 	Result Result
 }
 
+// Room is how many copies a lane may begin: in all, and of those bulk ones. The
+// rest is kept for transactional mail.
+type Room struct{ All, Bulk int }
+
 // Claim begins attempts for up to n copies of the lane that are due, and returns
 // when that is on disk. Transactional mail goes first; messages take turns. No
 // copies and no error: nothing is due (see NextDue and Wake).
 func (s *Spool) Claim(ctx context.Context, lane string, n int, now time.Time) ([]Claim, error) {
-	return s.Turn(ctx, nil, lane, n, now)
+	return s.Turn(ctx, nil, lane, Room{n, n}, now)
 }
 
-// Turn settles attempts that have ended and claims up to n copies of the lane in
-// one commit, so that a lane waits once for the disk between two copies. On an
+// Turn settles attempts that have ended and claims copies of the lane for its room
+// in one commit, so that a lane waits once for the disk between two copies. On an
 // error nothing was settled and nothing has begun. An attempt that is not its
 // copy's current one is passed over.
-func (s *Spool) Turn(ctx context.Context, ended []Settled, lane string, n int, now time.Time) ([]Claim, error) {
+func (s *Spool) Turn(ctx context.Context, ended []Settled, lane string, room Room, now time.Time) ([]Claim, error) {
 	var ids []mail.ID
 	var first int // of them are transactional
-	if n > 0 {
+	if room.All > 0 {
 		s.mu.Lock()
-		ids, first = s.schedule.take(lane, n, now)
+		ids, first = s.schedule.take(lane, room, now)
 		s.mu.Unlock()
 	}
 	if len(ids) == 0 && len(ended) == 0 {
@@ -63,8 +67,8 @@ func (s *Spool) Turn(ctx context.Context, ended []Settled, lane string, n int, n
 			}
 		}
 		var err error
-		if claims, err = t.share(claims[:0], ids[:first], n, now); err == nil {
-			claims, err = t.share(claims, ids[first:], n, now)
+		if claims, err = t.share(claims[:0], ids[:first], room.All, now); err == nil {
+			claims, err = t.share(claims, ids[first:], min(room.All, len(claims)+room.Bulk), now)
 		}
 		if err != nil {
 			return fmt.Errorf("claim copies: %w", err)
@@ -191,9 +195,10 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s[:maxWords], "") + "…"
 }
 
-// NextDue is when the lane's earliest copy is due (possibly past), zero for never.
-func (s *Spool) NextDue(lane string) time.Time {
+// NextDue is when the earliest copy is due for which the lane has room (possibly
+// past), zero for never.
+func (s *Spool) NextDue(lane string, room Room) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.schedule.next(lane)
+	return s.schedule.next(lane, room)
 }

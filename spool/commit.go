@@ -193,6 +193,9 @@ func (s *Spool) judge(err error) error {
 func (s *Spool) apply(t *txn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if t.telling {
+		signal(s.tell)
+	}
 	for id, e := range t.entries {
 		if !e.changed {
 			continue
@@ -291,9 +294,10 @@ type txn struct {
 	s  *Spool
 	tx *bolt.Tx
 
-	messages, bodies, counts, active, copies, address, due, claims, upstream, repeats, finished *bolt.Bucket
+	messages, bodies, counts, active, copies, address, due, claims, upstream, repeats, finished, untold *bolt.Bucket
 
 	entries map[mail.ID]*change
+	telling bool // a failure was added to untold
 }
 
 // change is a message within a transaction.
@@ -313,7 +317,7 @@ func newTxn(s *Spool, tx *bolt.Tx) *txn {
 		messages: tx.Bucket(bMessages), bodies: tx.Bucket(bBodies), counts: tx.Bucket(bCounts), active: tx.Bucket(bActive),
 		copies: tx.Bucket(bCopies), address: tx.Bucket(bAddress), due: tx.Bucket(bDue),
 		claims: tx.Bucket(bClaims), upstream: tx.Bucket(bUpstream), repeats: tx.Bucket(bRepeats),
-		finished: tx.Bucket(bFinished), entries: map[mail.ID]*change{},
+		finished: tx.Bucket(bFinished), untold: tx.Bucket(bUntold), entries: map[mail.ID]*change{},
 	}
 }
 

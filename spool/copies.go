@@ -242,6 +242,9 @@ func (t *txn) move(c *mail.Copy, from, to mail.State, due, now time.Time) error 
 	}
 	c.State, c.Due, c.At = to, due, now
 	e.count(from, to, 1)
+	if err := t.untell(e.msg, c, from); err != nil {
+		return err
+	}
 	return t.put(c)
 }
 

@@ -53,7 +53,7 @@ func settleAll(t testing.TB, s *spool.Spool, state mail.State) {
 		for _, c := range claims {
 			ended = append(ended, spool.Settled{Claim: c, Result: spool.Result{State: state, At: time.Now(), Spent: true}})
 		}
-		if _, err := s.Turn(t.Context(), ended, "", 0, time.Now()); err != nil {
+		if _, err := s.Turn(t.Context(), ended, "", spool.Room{}, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -180,7 +180,7 @@ func TestOverlongWordsOfUpstreamDoNotStopALane(t *testing.T) {
 	}
 	long := strings.Repeat("길", 20000)
 	r := spool.Result{State: mail.CopyFailed, At: time.Now(), Error: long, UpstreamID: long}
-	if _, err := s.Turn(t.Context(), []spool.Settled{{Claim: claims[0], Result: r}}, "", 1, time.Now()); err != nil {
+	if _, err := s.Turn(t.Context(), []spool.Settled{{Claim: claims[0], Result: r}}, "", spool.Room{All: 1, Bulk: 1}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	c, err := s.CopyTo(m.ID, claims[0].Copy.To)

@@ -20,6 +20,7 @@
 //	upstream  upstream id             → ID seq
 //	repeats   fingerprint             → the message that a submission became
 //	finished  time ID                 → finished messages, for retention
+//	untold    ID seq                  → copies whose failure the sender has yet to be told
 //
 // # The order of events
 //

@@ -76,16 +76,14 @@ func (s *schedule) remove(id mail.ID) {
 	}
 }
 
-// take gives up to n messages of a lane that have copies due, in order of their
-// turn, and puts each at the end of the line. The first of them are transactional.
-func (s *schedule) take(lane string, n int, now time.Time) (ids []mail.ID, first int) {
+// take gives messages of a lane that have copies due, as many as there is room for,
+// in order of their turn, and puts each at the end of the line. The first of them
+// are transactional.
+func (s *schedule) take(lane string, room Room, now time.Time) (ids []mail.ID, first int) {
 	l := s.lane(lane)
-	ids = l.transactional.take(nil, n, now)
+	ids = l.transactional.take(nil, room.All, now)
 	first = len(ids)
-	if first < n {
-		ids = l.bulk.take(ids, n-first, now)
-	}
-	return ids, first
+	return l.bulk.take(ids, min(room.All-first, room.Bulk), now), first
 }
 
 func (t *turn) take(ids []mail.ID, n int, now time.Time) []mail.ID {
@@ -112,11 +110,16 @@ func (t *turn) take(ids []mail.ID, n int, now time.Time) []mail.ID {
 	return ids
 }
 
-// next is when the lane's earliest waiting message is due; zero when none waits.
-func (s *schedule) next(lane string) time.Time {
+// next is when the lane's earliest waiting message is due for which there is room;
+// zero when none waits.
+func (s *schedule) next(lane string, room Room) time.Time {
 	var next time.Time
 	l := s.lane(lane)
-	for _, t := range []*turn{&l.transactional, &l.bulk} {
+	turns := []*turn{&l.transactional, &l.bulk}
+	if room.Bulk <= 0 {
+		turns = turns[:1]
+	}
+	for _, t := range turns {
 		for _, it := range t.ready {
 			if !it.gone && (next.IsZero() || it.due.Before(next)) {
 				next = it.due

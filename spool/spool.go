@@ -21,8 +21,8 @@ import (
 
 // Format is the version of everything that this package writes. An older spool
 // is migrated when it is opened, a newer one is refused. Format 1 had no bodies in
-// spool.db.
-const Format = 2
+// spool.db, format 2 no list of failures that are still to be told.
+const Format = 3
 
 const (
 	dbName    = "spool.db"
@@ -52,6 +52,7 @@ var (
 	bUpstream = []byte("upstream")
 	bRepeats  = []byte("repeats")
 	bFinished = []byte("finished")
+	bUntold   = []byte("untold")
 
 	kFormat = []byte("format")
 	kOpen   = []byte("open") // present while a process has the spool open
@@ -95,6 +96,7 @@ type Spool struct {
 	schedule *schedule
 	wakers   map[string]chan struct{}
 	expand   chan struct{} // signals that a message wants its expander
+	tell     chan struct{} // signals that there is something to tell a sender
 }
 
 // entry is a message with its counts, as last committed. It is never changed
@@ -129,7 +131,7 @@ func Open(dir string, o Options) (*Spool, error) {
 		bodies:   newDirSyncer(filepath.Join(dir, bodiesDir)),
 		requests: make(chan *request, 256), stop: make(chan struct{}), done: make(chan struct{}),
 		live: map[mail.ID]*entry{}, wanting: map[mail.ID]struct{}{}, schedule: newSchedule(), wakers: map[string]chan struct{}{},
-		expand: make(chan struct{}, 1),
+		expand: make(chan struct{}, 1), tell: make(chan struct{}, 1),
 	}
 	if err := errors.Join(s.recover(), removeHalf(dir), syncNames(dir)); err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -224,7 +226,7 @@ func migrate(tx *bolt.Tx, meta *bolt.Bucket) error {
 			return fmt.Errorf("this spool has format %d, and this version of postern knows formats up to %d; run the version that wrote it, or a newer one", f, Format)
 		}
 	}
-	for _, name := range [][]byte{bMessages, bBodies, bCounts, bActive, bCopies, bAddress, bDue, bClaims, bUpstream, bRepeats, bFinished} {
+	for _, name := range [][]byte{bMessages, bBodies, bCounts, bActive, bCopies, bAddress, bDue, bClaims, bUpstream, bRepeats, bFinished, bUntold} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}

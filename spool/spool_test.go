@@ -176,7 +176,7 @@ func TestClaimAndSettle(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if next := s.NextDue(""); next.UnixMilli() != due.UnixMilli() {
+	if next := s.NextDue("", spool.Room{All: 1, Bulk: 1}); next.UnixMilli() != due.UnixMilli() {
 		t.Fatalf("next is due %v, want %v", next, due)
 	}
 	again, err := s.Claim(ctx, "", 10, due)

@@ -1,0 +1,142 @@
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"postern/mail"
+)
+
+// Telling is what a notice tells its reader, and of which messages.
+type Telling struct {
+	Kind   mail.Notice // NoticeFailed or NoticeDelayed
+	About  []mail.ID   // several only for NoticeDelayed
+	Copies []uint32    // for NoticeFailed: the failed ones of About[0]
+	At     time.Time
+}
+
+// Untold is a message some of whose copies have failed without its sender having
+// been told.
+type Untold struct {
+	Summary
+	Since time.Time // when one of these copies failed
+}
+
+// TellWake signals when there may be something to tell a sender.
+func (s *Spool) TellWake() <-chan struct{} { return s.tell }
+
+// Untold lists up to limit messages with failures that are still to be told, in
+// order of their ids, after the given one ("" for the first).
+func (s *Spool) Untold(after mail.ID, limit int) ([]Untold, error) {
+	var list []Untold
+	err := s.view(func(t *txn) error {
+		c := t.untold.Cursor()
+		k, v := c.First()
+		if after != "" {
+			k, v = c.Seek(lastOf(after))
+		}
+		for k != nil && len(list) < limit {
+			id, _ := splitKey(k)
+			e, err := t.stored(id)
+			if err != nil {
+				return err
+			}
+			list = append(list, Untold{Summary{*e.msg, e.counts}, time.UnixMilli(int64(binary.BigEndian.Uint64(v)))})
+			k, v = c.Seek(lastOf(id))
+		}
+		return nil
+	})
+	return list, err
+}
+
+// lastOf is above every key of a message's copies and below those of the next one.
+func lastOf(id mail.ID) []byte { return append(copyKey(id, ^uint32(0)), 0) }
+
+// UntoldCopies gives the failures of a message that are still to be told: up to
+// limit of the copies, and the numbers of all.
+func (s *Spool) UntoldCopies(id mail.ID, limit int) (copies []mail.Copy, seqs []uint32, err error) {
+	err = s.view(func(t *txn) error {
+		key := id.Bytes()
+		return prefix(t.untold, key[:], func(k, _ []byte) (bool, error) {
+			_, seq := splitKey(k)
+			seqs = append(seqs, seq)
+			if len(copies) < limit {
+				c, err := t.shown(k, t.copies.Get(k))
+				if err != nil {
+					return false, err
+				}
+				copies = append(copies, c)
+			}
+			return true, nil
+		})
+	})
+	return copies, seqs, err
+}
+
+// Late lists the messages that were accepted before a time, are being sent, and
+// have copies that are not settled, oldest first; those whose sender was warned
+// already, or cannot be told anything, are left out.
+func (s *Spool) Late(before time.Time) []mail.Message {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var late []mail.Message
+	for _, e := range s.live {
+		m := e.msg
+		if m.AcceptedAt.Before(before) && m.State == mail.Sending && m.WarnedAt.IsZero() && m.Answerable() && e.counts.Open() > 0 {
+			late = append(late, *m)
+		}
+	}
+	sortMessages(late)
+	return late
+}
+
+// tellable says whether the sender of ordinary mail wants to know that a copy
+// ended so. Of a list they are told of failures alone: whoever has unsubscribed or
+// is suppressed is as they should be.
+func tellable(s mail.State) bool { return s == mail.CopyFailed || s == mail.Suppressed }
+
+// untell keeps the list of what is to be told when a copy changes its state.
+func (t *txn) untell(m *mail.Message, c *mail.Copy, from mail.State) error {
+	key := copyKey(c.Message, c.Seq)
+	switch {
+	case c.State == mail.CopyFailed, c.State == mail.Suppressed && m.List == nil:
+		if !m.Answerable() {
+			return nil
+		}
+		t.telling = true
+		return t.untold.Put(key, timeBytes(c.At))
+	case tellable(from):
+		return t.untold.Delete(key)
+	}
+	return nil
+}
+
+// tells marks what a notice tells as told. A message that is gone meanwhile needs
+// no mark.
+func (t *txn) tells(a *Accepted) error {
+	if a.Tells == nil {
+		return nil
+	}
+	for _, id := range a.Tells.About {
+		m, _, err := t.edit(id)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		switch a.Tells.Kind {
+		case mail.NoticeDelayed:
+			m.WarnedAt = a.Tells.At
+		case mail.NoticeFailed:
+			m.ToldAt = a.Tells.At
+			for _, seq := range a.Tells.Copies {
+				if err := t.untold.Delete(copyKey(id, seq)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
