@@ -70,8 +70,9 @@ type Account struct {
 	Lists        []string
 	Relay        bool
 	Priority     mail.Priority
-	PerMinute    int // recipients of accepted mails in any minute; 0: no limit. See [Server.Spent]
-	PerDay       int // in any 24 hours
+	PerMinute    int    // recipients of accepted mails in any minute; 0: no limit. See [Server.Spent]
+	PerDay       int    // in any 24 hours
+	Language     string // of notices to its senders: "ko", "en", "" for the usual one
 	RewriteFrom  mail.Address
 }
 
@@ -93,6 +94,7 @@ type Network struct {
 	Priority    mail.Priority
 	PerMinute   int // of all its clients together, as with Account
 	PerDay      int
+	Language    string // as of an Account
 	RewriteFrom mail.Address
 }
 

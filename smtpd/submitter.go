@@ -22,12 +22,13 @@ func (s *session) submitter() (sub *mail.Submitter, known bool) {
 	if a := s.account; a != nil {
 		sub.Name, sub.Authenticated = a.Username, true
 		sub.SendAs, sub.Lists, sub.Relay, sub.Priority, sub.RewriteFrom = a.SendAs, a.Lists, a.Relay, a.Priority, a.RewriteFrom
+		sub.Language = a.Language
 		return sub, true
 	}
 	if n, _ := s.network(); n != nil {
 		sub.Name = n.name()
 		sub.SendAs, sub.Lists, sub.Relay, sub.Priority, sub.RewriteFrom = n.SendAs, n.Lists, n.Relay, orTransactional(n.Priority), n.RewriteFrom
-		sub.Tenants = n.Tenants
+		sub.Tenants, sub.Language = n.Tenants, n.Language
 		return sub, true
 	}
 	return sub, false

@@ -64,7 +64,7 @@ func (b *Body) Write(p []byte) (int, error) {
 	b.giveBack() // but not in spill: who offers a small body may still read its Bytes
 	n, err := b.w.Write(p)
 	b.size += int64(n)
-	return n, err
+	return n, b.s.noteFull(err)
 }
 
 // spill writes a body that is in memory to a file; one that has a file stays there.
@@ -367,7 +367,7 @@ func (s *Spool) Accept(ctx context.Context, b *Body, msgs []Accepted) error {
 	if b.keepsRow(msgs) {
 		row = b.small
 	} else {
-		err = s.keep(b, msgs)
+		err = s.noteFull(s.keep(b, msgs))
 	}
 	if err == nil {
 		err = s.submit(ctx, &request{fn: func(t *txn) error { return t.accept(msgs, row) }, done: make(chan error, 1), mail: true})
@@ -378,6 +378,7 @@ func (s *Spool) Accept(ctx context.Context, b *Body, msgs []Accepted) error {
 	if err != nil {
 		return fmt.Errorf("spool a submission: %w", err)
 	}
+	s.full.Store(nil)
 	b.Discard()
 	return nil
 }

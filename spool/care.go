@@ -99,6 +99,12 @@ func (c *checker) messages(ctx context.Context, s *Spool, t *txn) error {
 		} else if _, err := os.Stat(s.path(id, ".eml")); err != nil {
 			c.bodiless = append(c.bodiless, id)
 		}
+		if t.untold.Get(copyKey(id, 0)) != nil {
+			c.untold++
+			if m.State != mail.Failed {
+				c.problem("message %s is %s, and listed among those that could not be expanded", id, m.State)
+			}
+		}
 		counts := c.copies(t, id)
 		if stored := decodeCounts(t.counts.Get(k)); stored != counts {
 			c.problem("message %s: the counts say %v and the copies %v", id, stored, counts)
@@ -351,7 +357,7 @@ func (t *txn) forget(e *change, c *mail.Copy) error {
 func (t *txn) removeMessage(id mail.ID, e *change) error {
 	e.gone, e.changed = true, true
 	key := id.Bytes()
-	return errors.Join(t.messages.Delete(key[:]), t.bodies.Delete(key[:]), t.counts.Delete(key[:]), t.active.Delete(key[:]),
+	return errors.Join(t.messages.Delete(key[:]), t.untold.Delete(copyKey(id, 0)), t.bodies.Delete(key[:]), t.counts.Delete(key[:]), t.active.Delete(key[:]),
 		t.finished.Delete(finishedKey(e.msg)))
 }
 

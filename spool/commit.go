@@ -183,10 +183,21 @@ func (s *Spool) try(batch []*request) (failed int, t *txn, err error) {
 // failed sync, after which nobody knows.
 func (s *Spool) judge(err error) error {
 	var p *os.PathError
-	if errors.As(err, &p) && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
-		return fmt.Errorf("the disk of the spool is full: %w", err)
+	if full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT); full && errors.As(err, &p) {
+		return s.noteFull(err)
 	}
 	return s.fail(err)
+}
+
+// noteFull remembers that the disk is full, until a submission is stored again.
+// Other errors pass.
+func (s *Spool) noteFull(err error) error {
+	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+		return err
+	}
+	err = fmt.Errorf("the disk of the spool is full: %w", err)
+	s.full.Store(&err)
+	return err
 }
 
 // apply makes a committed transaction's effects visible in memory.

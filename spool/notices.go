@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"time"
@@ -54,14 +55,15 @@ func (s *Spool) Untold(after mail.ID, limit int) ([]Untold, error) {
 func lastOf(id mail.ID) []byte { return append(copyKey(id, ^uint32(0)), 0) }
 
 // UntoldCopies gives the failures of a message that are still to be told: up to
-// limit of the copies, and the numbers of all.
+// limit of the copies, and the numbers of all. Number 0 is the whole message: it
+// could not be expanded, and has no copies.
 func (s *Spool) UntoldCopies(id mail.ID, limit int) (copies []mail.Copy, seqs []uint32, err error) {
 	err = s.view(func(t *txn) error {
 		key := id.Bytes()
 		return prefix(t.untold, key[:], func(k, _ []byte) (bool, error) {
 			_, seq := splitKey(k)
 			seqs = append(seqs, seq)
-			if len(copies) < limit {
+			if seq > 0 && len(copies) < limit {
 				c, err := t.shown(k, t.copies.Get(k))
 				if err != nil {
 					return false, err
@@ -74,8 +76,8 @@ func (s *Spool) UntoldCopies(id mail.ID, limit int) (copies []mail.Copy, seqs []
 	return copies, seqs, err
 }
 
-// Late lists the messages that were accepted before a time, are being sent, and
-// have copies that are not settled, oldest first; those whose sender was warned
+// Late lists the messages that were accepted before a time and are still being
+// expanded, or sent with copies that are not settled, oldest first; those whose sender was warned
 // already, or cannot be told anything, are left out.
 func (s *Spool) Late(before time.Time) []mail.Message {
 	s.mu.RLock()
@@ -83,7 +85,8 @@ func (s *Spool) Late(before time.Time) []mail.Message {
 	var late []mail.Message
 	for _, e := range s.live {
 		m := e.msg
-		if m.AcceptedAt.Before(before) && m.State == mail.Sending && m.WarnedAt.IsZero() && m.Answerable() && e.counts.Open() > 0 {
+		if m.AcceptedAt.Before(before) && m.WarnedAt.IsZero() && m.Answerable() &&
+			(m.State == mail.Expanding || m.State == mail.Sending && e.counts.Open() > 0) {
 			late = append(late, *m)
 		}
 	}
@@ -139,4 +142,31 @@ func (t *txn) tells(a *Accepted) error {
 		}
 	}
 	return nil
+}
+
+// Told marks as told what nobody can be told.
+func (s *Spool) Told(ctx context.Context, t Telling) error {
+	return s.update(ctx, func(tx *txn) error { return tx.tells(&Accepted{Tells: &t}) })
+}
+
+// Trouble is what keeps mail from being stored: the spool is broken, or its last
+// commit found the disk full; nil when neither is so.
+func (s *Spool) Trouble() error {
+	if err := s.Broken(); err != nil {
+		return err
+	}
+	if p := s.full.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// untellWhole lists a message that could not be expanded among what is to be told,
+// as copy 0, which no message has.
+func (t *txn) untellWhole(m *mail.Message) error {
+	if m.State != mail.Failed || !m.Answerable() {
+		return nil
+	}
+	t.telling = true
+	return t.untold.Put(copyKey(m.ID, 0), timeBytes(time.Now()))
 }

@@ -86,6 +86,7 @@ type Spool struct {
 	done     chan struct{} // closed when the committer has ended
 	closing  sync.RWMutex  // held by those who put a request into the queue
 	broken   atomic.Pointer[error]
+	full     atomic.Pointer[error] // why the last submission could not be stored: the disk is full
 
 	mu       sync.RWMutex // guards what follows
 	live     map[mail.ID]*entry

@@ -19,6 +19,7 @@ import (
 	"postern/mail"
 	"postern/optout"
 	"postern/relay"
+	"postern/relay/report"
 	"postern/smtpd"
 	"postern/smtpd/dialogue"
 	"postern/spool"
@@ -35,6 +36,7 @@ type App struct {
 	store     directory.Store
 	index     *directory.Index
 	relay     *relay.Relay
+	reporter  *report.Reporter
 	runner    *expand.Runner
 	renderer  *renderer
 	intake    *intake
@@ -92,9 +94,11 @@ func (a *App) build() error {
 		return err
 	}
 	a.renderer = newRenderer(a.cfg, a.spool, keyring)
+	signs := a.cfg.signer(keys)
+	a.reporter = a.newReporter(lanes, signs)
 	a.relay, err = relay.New(relay.Config{
-		Spool: a.spool, Lanes: lanes, Render: a.renderer.render, SevenBit: expand.SevenBit, Sign: keys.Sign, Blocked: blocked(a.index),
-		Lists: a.cfg.listSchedule(), Ordinary: a.cfg.ordinarySchedule(), Unknowns: a.cfg.unknowns(), Log: a.log,
+		Spool: a.spool, Lanes: lanes, Render: a.renderer.render, SevenBit: expand.SevenBit, Sign: signs, Blocked: blocked(a.index),
+		Lists: a.cfg.listSchedule(), Ordinary: a.cfg.ordinarySchedule(), Unknowns: a.cfg.unknowns(), Moot: a.reporter.Moot, Log: a.log,
 	})
 	if err != nil {
 		return err
@@ -218,6 +222,7 @@ func (a *App) Start(ctx context.Context) error {
 	a.loop(func() { _ = a.runner.Run(loops) })
 	a.loop(func() { a.index.Run(loops, a.store, a.log) })
 	a.loop(func() { a.expire(loops) })
+	a.loop(func() { a.reporter.Run(loops) })
 	for i, s := range a.servers {
 		a.loop(func() {
 			if err := a.serve(s, a.listeners[i]); !errors.Is(err, http.ErrServerClosed) {

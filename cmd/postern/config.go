@@ -87,6 +87,7 @@ type AccountConfig struct {
 	Priority         mail.Priority `toml:"priority"`
 	PerMinute        int           `toml:"per_minute"` // recipients; 0: no limit
 	PerDay           int           `toml:"per_day"`
+	Language         string        `toml:"language"` // of notices to its senders: ko, en; "": as in notices
 	RewriteFrom      mail.Address  `toml:"rewrite_from"`
 }
 
@@ -101,6 +102,7 @@ type NetworkConfig struct {
 	Priority      mail.Priority `toml:"priority"`
 	PerMinute     int           `toml:"per_minute"` // recipients of all its clients together; 0: no limit
 	PerDay        int           `toml:"per_day"`
+	Language      string        `toml:"language"` // as of an account
 	RewriteFrom   mail.Address  `toml:"rewrite_from"`
 }
 
@@ -197,11 +199,12 @@ type LaneMaildirConfig struct {
 }
 
 type LaneSMTPConfig struct {
-	Address      string `toml:"address"`
-	TLS          string `toml:"tls"` // none, starttls, implicit
-	Username     string `toml:"username"`
-	Password     Secret `toml:"password"`
-	PasswordFile string `toml:"password_file,omitempty"`
+	Address      string   `toml:"address"`
+	Fallback     []string `toml:"fallback"` // host:port, in order
+	TLS          string   `toml:"tls"`      // none, starttls, implicit
+	Username     string   `toml:"username"`
+	Password     Secret   `toml:"password"`
+	PasswordFile string   `toml:"password_file,omitempty"`
 }
 
 type LaneSESConfig struct {
@@ -221,6 +224,7 @@ type DKIMConfig struct {
 type NoticesConfig struct {
 	From     mail.Address `toml:"from"`
 	Lane     string       `toml:"lane"`
+	Language string       `toml:"language"` // ko, en
 	Operator mail.Address `toml:"operator"`
 }
 

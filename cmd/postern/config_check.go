@@ -97,6 +97,7 @@ func (k *checker) rights(c *Config) {
 		k.unique(path+".username", strings.ToLower(a.Username), users)
 		k.hash(path+".password_hash", a.PasswordHash)
 		k.right(c, path, a.SendAs, a.Lists, a.Relay, a.Priority, a.RewriteFrom)
+		k.oneOf(path+".language", a.Language, "ko", "en", "")
 		k.limits(c, path, a.PerMinute, a.PerDay)
 	}
 	cidrs := map[string]string{}
@@ -108,6 +109,7 @@ func (k *checker) rights(c *Config) {
 			k.unique(path+".cidr", networkKey(n), cidrs)
 		}
 		k.right(c, path, n.SendAs, n.Lists, n.Relay, n.Priority, n.RewriteFrom)
+		k.oneOf(path+".language", n.Language, "ko", "en", "")
 		k.limits(c, path, n.PerMinute, n.PerDay)
 		for j, d := range n.Tenants {
 			k.domain(fmt.Sprintf("%s.tenants[%d]", path, j), d)
@@ -281,6 +283,9 @@ func (k *checker) lanes(c *Config) {
 			k.present(path+".maildir.path", l.Maildir.Path)
 		case "smtp":
 			k.hostPort(path+".smtp.address", l.SMTP.Address, nil)
+			for j, a := range l.SMTP.Fallback {
+				k.hostPort(fmt.Sprintf("%s.smtp.fallback[%d]", path, j), a, nil)
+			}
 			if l.SMTP.Username == "" && l.SMTP.Password+Secret(l.SMTP.PasswordFile) != "" {
 				k.found.add(path+".smtp.username", "is empty, but there is a password")
 			}
@@ -308,6 +313,7 @@ func (k *checker) pages(c *Config) {
 	k.address("notices.from", c.Notices.From, true)
 	k.lane("notices.lane", c.Notices.Lane, c)
 	k.address("notices.operator", c.Notices.Operator, false)
+	k.oneOf("notices.language", c.Notices.Language, "ko", "en")
 	seen := map[string]string{}
 	k.hostPort("optout.listen", c.OptOut.Listen, seen)
 	k.present("optout.base_url", c.OptOut.BaseURL)

@@ -27,7 +27,7 @@ func DefaultConfig() *Config {
 		Relay:     defaultRelay(),
 		Lanes:     []LaneConfig{},
 		DKIM:      []DKIMConfig{},
-		Notices:   NoticesConfig{From: "postmaster@example.com"},
+		Notices:   NoticesConfig{From: "postmaster@example.com", Language: "ko"},
 		OptOut: OptOutConfig{Listen: "127.0.0.1:8081", BaseURL: "http://127.0.0.1:8081",
 			Mailto: "unsubscribe@lists.example.com", TrustedProxies: []netip.Prefix{}},
 		Admin: AdminConfig{Listen: "127.0.0.1:8080", Users: []AdminUserConfig{}},
@@ -88,7 +88,7 @@ func (l *ListConfig) setDefaults() {
 func (l *LaneConfig) setDefaults() {
 	*l = LaneConfig{Concurrency: 10, TransactionalReserve: 0.1,
 		Maildir: LaneMaildirConfig{Path: "data/outbox"},
-		SMTP:    LaneSMTPConfig{Address: "127.0.0.1:25", TLS: "starttls"}}
+		SMTP:    LaneSMTPConfig{Address: "127.0.0.1:25", Fallback: []string{}, TLS: "starttls"}}
 }
 
 func (d *DKIMConfig) setDefaults() { *d = DKIMConfig{Selector: "postern", Sign: true} }

@@ -398,7 +398,8 @@ func (in *intake) input(id mail.ID, policy mail.ListPolicy, sub *mail.Submitter,
 
 func (in *intake) message(id mail.ID, sub *mail.Submitter, env mail.Envelope, raw []byte, now time.Time) mail.Message {
 	return mail.Message{
-		ID: id, From: in.sender(sub, env.From), Submitter: sub.Name, Priority: sub.Priority, AcceptedAt: now, Size: int64(len(raw)),
+		ID: id, From: in.sender(sub, env.From), Submitter: sub.Name, Priority: sub.Priority, Language: sub.Language,
+		AcceptedAt: now, Size: int64(len(raw)),
 	}
 }
 

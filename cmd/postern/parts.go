@@ -151,7 +151,8 @@ func (c *Config) lanes(log *slog.Logger) ([]relay.LaneConfig, error) {
 		if err != nil {
 			return nil, fmt.Errorf("lane[%d].%s: %w", i, l.Driver, err)
 		}
-		lanes = append(lanes, relay.LaneConfig{Name: l.Name, Driver: l.Driver, Sender: s, Concurrency: l.Concurrency, Rate: l.Rate})
+		lanes = append(lanes, relay.LaneConfig{Name: l.Name, Driver: l.Driver, Sender: s, Concurrency: l.Concurrency, Rate: l.Rate,
+			Reserve: l.TransactionalReserve})
 	}
 	return lanes, nil
 }
@@ -187,13 +188,14 @@ func (c *Config) smtp() (smtpd.Config, error) {
 	for _, a := range s.Accounts {
 		out.Accounts = append(out.Accounts, smtpd.Account{
 			Username: a.Username, PasswordHash: string(a.PasswordHash), SendAs: a.SendAs, Lists: a.Lists, Relay: a.Relay,
-			Priority: a.Priority, PerMinute: a.PerMinute, PerDay: a.PerDay, RewriteFrom: a.RewriteFrom,
+			Priority: a.Priority, PerMinute: a.PerMinute, PerDay: a.PerDay, Language: a.Language, RewriteFrom: a.RewriteFrom,
 		})
 	}
 	for _, n := range s.Networks {
 		out.Networks = append(out.Networks, smtpd.Network{
 			CIDR: n.CIDR, TrustLoopback: n.TrustLoopback, CertNames: n.CertNames, Tenants: n.Tenants, SendAs: n.SendAs, Lists: n.Lists,
-			Relay: n.Relay, Priority: n.Priority, PerMinute: n.PerMinute, PerDay: n.PerDay, RewriteFrom: n.RewriteFrom,
+			Relay: n.Relay, Priority: n.Priority, PerMinute: n.PerMinute, PerDay: n.PerDay, Language: n.Language,
+			RewriteFrom: n.RewriteFrom,
 		})
 	}
 	return out, nil

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"postern/mail"
+	"postern/relay"
+	"postern/relay/report"
+	"postern/relay/sign"
+)
+
+// newReporter tells senders and the operator what became of mail.
+func (a *App) newReporter(lanes []relay.LaneConfig, signs signFunc) *report.Reporter {
+	c := a.cfg
+	if c.Notices.Operator == "" {
+		a.log.Warn("notices.operator is empty: nobody is told when a lane pauses or the disk fails, and mail for postmaster@ is refused")
+	}
+	return report.New(report.Config{
+		Spool: a.spool, Hostname: c.Hostname, Location: c.location(), From: c.Notices.From, Envelope: c.noticeEnvelope(),
+		Lane: c.Notices.Lane, Language: c.Notices.Language, Operator: c.Notices.Operator, GiveUp: c.Relay.RetryRelayed.MaxAge,
+		Ours:    c.automatic,
+		Lanes:   func() []relay.LaneStatus { return a.relay.Lanes() },
+		Trouble: func() error { return errors.Join(a.spool.Trouble(), nearlyFull(c.DataDir)) },
+		Direct:  c.direct(lanes, signs),
+		Log:     a.log,
+	})
+}
+
+type signFunc = func(mail.Content, mail.Address) (mail.Content, error)
+
+// signer signs what there is a key for. A notice goes unsigned where there is none
+// for notices.from: better than not at all.
+func (c *Config) signer(keys *sign.Keys) signFunc {
+	return func(m mail.Content, from mail.Address) (mail.Content, error) {
+		if _, found, _ := keys.For(from); !found && from == c.Notices.From {
+			return m, nil
+		}
+		return keys.Sign(m, from)
+	}
+}
+
+// noticeLane is the lane of notices.
+func (c *Config) noticeLane() *LaneConfig {
+	for i := range c.Lanes {
+		if c.Lanes[i].Name == c.Notices.Lane {
+			return &c.Lanes[i]
+		}
+	}
+	return &c.Lanes[0]
+}
+
+// noticeEnvelope is the envelope sender of notices: nobody (RFC 5321 §6.1), so that
+// none is answered; but notices.from where SES takes the mail, by its API or by
+// SMTP, because it refuses the null sender.
+func (c *Config) noticeEnvelope() mail.Address {
+	l := c.noticeLane()
+	host, _, _ := net.SplitHostPort(l.SMTP.Address)
+	if l.Driver == "ses" || l.Driver == "smtp" && strings.HasSuffix(strings.ToLower(host), ".amazonaws.com") {
+		return c.Notices.From
+	}
+	return ""
+}
+
+// automatic says whether an address is read by this gateway and by no person.
+func (c *Config) automatic(a mail.Address) bool {
+	if a.Key() == c.Notices.From.Key() || a.Key() == c.OptOut.Mailto.Key() {
+		return true
+	}
+	for i := range c.Lists {
+		if a.Key() == c.Lists[i].Address.Key() {
+			return true
+		}
+	}
+	return false
+}
+
+// direct hands a mail upstream without the spool, through the notices' lane or the
+// first other one that takes it.
+func (c *Config) direct(lanes []relay.LaneConfig, signs signFunc) func(context.Context, mail.Address, []byte) error {
+	return func(ctx context.Context, to mail.Address, raw []byte) error {
+		header, body, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
+		content, err := signs(mail.Content{Header: append(header[:len(header):len(header)], "\r\n"...), Body: [][]byte{body}}, c.Notices.From)
+		if err != nil {
+			return err
+		}
+		d := &relay.Delivery{From: c.noticeEnvelope(), To: to, Content: content}
+		own := c.noticeLane().Name
+		var errs []error
+		for _, first := range []bool{true, false} {
+			for i := range lanes {
+				if (lanes[i].Name == own) != first {
+					continue
+				}
+				if _, err := lanes[i].Sender.Send(ctx, d); err == nil {
+					return nil
+				} else {
+					errs = append(errs, fmt.Errorf("lane %s: %w", lanes[i].Name, err))
+				}
+			}
+		}
+		return errors.Join(errs...)
+	}
+}
+

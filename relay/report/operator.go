@@ -1,0 +1,110 @@
+package report
+
+import (
+	"context"
+	"time"
+
+	"postern/mail"
+	"postern/relay"
+	"postern/relay/notice"
+)
+
+// trouble is how long something has been wrong, and what the operator knows of it.
+type trouble struct {
+	since time.Time // zero: nothing is wrong
+	told  bool      // of this one
+	last  time.Time // when the operator was last told of any such
+}
+
+// step takes how things are and says what is to be told: that it is wrong, when
+// that lasts for so long and the last time was not just now, or that it is over.
+func (t *trouble) step(wrong bool, after time.Duration, now time.Time) (begun, over bool) {
+	if !wrong {
+		over = t.told
+		t.since, t.told = time.Time{}, false
+		return false, over
+	}
+	if t.since.IsZero() {
+		t.since = now
+	}
+	return !t.told && now.Sub(t.since) >= after && !now.Before(t.last.Add(between)), false
+}
+
+func (t *trouble) tell(now time.Time) { t.told, t.last = true, now }
+
+// watchLanes tells the operator of lanes that stay paused, and when they run again.
+func (r *Reporter) watchLanes(ctx context.Context, now time.Time) {
+	if r.cfg.Operator == "" || r.cfg.Spool.Broken() != nil { // then all lanes are paused, and the disk is the trouble
+		return
+	}
+	all := r.cfg.Lanes()
+	for i := range all {
+		l := &all[i]
+		t := r.lanes[l.Name]
+		if t == nil {
+			t = new(trouble)
+			r.lanes[l.Name] = t
+		}
+		since := t.since
+		begun, over := t.step(l.State == "paused", lanePaused, now)
+		e := notice.Event{Kind: notice.LanePaused, Lane: l.Name, Words: l.Reason, Since: t.since.In(r.cfg.Location), Until: l.Until.In(r.cfg.Location)}
+		if over {
+			e = notice.Event{Kind: notice.LaneRuns, Lane: l.Name, Since: since.In(r.cfg.Location)}
+		}
+		if !begun && !over {
+			continue
+		}
+		letter := r.letter(r.cfg.Operator, r.cfg.Language, now)
+		if err := r.send(ctx, letter, mail.NoticeOperator, notice.Operator(letter, e), nil, r.running(all)); err != nil {
+			r.cfg.Log.Error("the operator could not be told", "lane", l.Name, "error", err)
+			continue
+		}
+		if begun {
+			t.tell(now)
+		}
+	}
+}
+
+// running is the lane of a mail to the operator: the notices' own, or another one
+// while that is paused.
+func (r *Reporter) running(all []relay.LaneStatus) string {
+	other := r.cfg.Lane
+	for i, l := range all {
+		notices := l.Name == r.cfg.Lane || r.cfg.Lane == "" && i == 0
+		if l.State != "paused" {
+			if notices {
+				return r.cfg.Lane
+			}
+			other = l.Name
+		}
+	}
+	return other
+}
+
+// watchDisk tells the operator, past the spool, that the disk fails or is full.
+func (r *Reporter) watchDisk(ctx context.Context, now time.Time) {
+	if r.cfg.Operator == "" {
+		return
+	}
+	wrong := r.cfg.Trouble()
+	since := r.disk.since
+	begun, over := r.disk.step(wrong != nil, 0, now)
+	if !begun && !over {
+		return
+	}
+	e := notice.Event{Kind: notice.DiskRecovered, Since: since.In(r.cfg.Location)}
+	if begun {
+		e = notice.Event{Kind: notice.DiskFull, Words: wrong.Error(), Since: r.disk.since.In(r.cfg.Location)}
+		if r.cfg.Spool.Broken() != nil {
+			e.Kind = notice.SpoolBroken
+		}
+	}
+	letter := r.letter(r.cfg.Operator, r.cfg.Language, now)
+	if err := r.cfg.Direct(ctx, letter.To, notice.Operator(letter, e)); err != nil {
+		r.cfg.Log.Error("the operator could not be told of the disk", "error", err)
+		return // the next look tries again
+	}
+	if begun {
+		r.disk.tell(now)
+	}
+}

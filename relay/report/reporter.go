@@ -1,0 +1,172 @@
+package report
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"postern/mail"
+	"postern/relay"
+	"postern/relay/notice"
+	"postern/spool"
+)
+
+// Config is what a Reporter works with.
+type Config struct {
+	Spool    *spool.Spool
+	Hostname string
+	Location *time.Location
+	From     mail.Address // of every notice
+	Envelope mail.Address // its envelope sender: "", or From where the lane refuses the null sender
+	Lane     string       // [mail.Message].Lane of notices
+	Language string       // of mail to the operator, and to senders without a language
+	Operator mail.Address // "": nobody is told of lanes and disks
+	GiveUp   time.Duration // how long ordinary mail is tried, for the words of a warning
+	// Ours says that an address belongs to this gateway itself, so that no person reads
+	// what is sent there.
+	Ours  func(mail.Address) bool
+	Lanes func() []relay.LaneStatus
+	// Trouble is what is wrong with the disk; nil: nothing.
+	Trouble func() error
+	// Direct hands a mail to the operator upstream without the spool.
+	Direct func(ctx context.Context, to mail.Address, raw []byte) error
+	Log    *slog.Logger
+}
+
+// How long things may last before somebody is told.
+const (
+	gatherOrdinary = 30 * time.Second
+	gatherList     = 5 * time.Minute
+	between        = time.Hour // notices about one mail, warnings to one sender, mails about one trouble
+	late           = 4 * time.Hour
+	lanePaused     = 2 * time.Minute
+)
+
+// How often the Reporter looks, and how much it takes at a time.
+const (
+	everyFailure = time.Second      // at most, however many fail
+	everyLook    = 10 * time.Second // lanes, disk, and what has become due
+	maxNamed     = 1000             // recipients that a notice names
+	maxHeader    = 64 << 10         // octets of the original that are looked at for its header
+	page         = 100              // messages
+	maxMarked    = 2000             // late messages that one warning counts
+)
+
+// Reporter tells people. Run does the work; the other methods may be called from
+// any goroutine.
+type Reporter struct {
+	cfg Config
+
+	mu     sync.Mutex
+	warned map[mail.Address]time.Time // senders of late mail, within the last hour
+	lanes  map[string]*trouble
+	disk   trouble
+}
+
+// New makes a Reporter that tells nobody until Run.
+func New(cfg Config) *Reporter {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Reporter{cfg: cfg, warned: map[mail.Address]time.Time{}, lanes: map[string]*trouble{}}
+}
+
+// Run tells what there is to tell until ctx ends.
+func (r *Reporter) Run(ctx context.Context) {
+	tick := time.NewTicker(everyLook)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		r.look(ctx, time.Now())
+		select { // not at every failure of a campaign
+		case <-ctx.Done():
+		case <-time.After(everyFailure):
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		case <-r.cfg.Spool.TellWake():
+		}
+	}
+}
+
+// look tells everything that is due.
+func (r *Reporter) look(ctx context.Context, now time.Time) {
+	r.watchDisk(ctx, now)
+	r.watchLanes(ctx, now)
+	if r.cfg.Spool.Broken() != nil {
+		return
+	}
+	if err := r.tellFailures(ctx, now); err != nil && ctx.Err() == nil {
+		r.cfg.Log.Error("senders could not be told of failures", "error", err)
+	}
+	if err := r.warnLate(ctx, now); err != nil && ctx.Err() == nil {
+		r.cfg.Log.Error("senders could not be told that mail is late", "error", err)
+	}
+}
+
+// Moot says that a warning of ours need not go: its mail has been settled since.
+func (r *Reporter) Moot(m *mail.Message) (reason string, moot bool) {
+	if m.Notice != mail.NoticeDelayed {
+		return "", false
+	}
+	about, err := r.cfg.Spool.Message(m.About)
+	if err != nil || about.Counts.Open() > 0 || about.State == mail.Expanding {
+		return "", false
+	}
+	return "no longer true: the mail is not waiting any more", true
+}
+
+// Postmaster takes a stranger's mail to postmaster@ into custody, for the operator.
+func (r *Reporter) Postmaster(ctx context.Context, from mail.Address, remote string, raw []byte) error {
+	l := r.letter(r.cfg.Operator, r.cfg.Language, time.Now())
+	return r.send(ctx, l, mail.NoticePostmaster, notice.Postmaster(l, from, remote, raw), nil, r.cfg.Lane)
+}
+
+func (r *Reporter) letter(to mail.Address, language string, now time.Time) notice.Letter {
+	if language == "" {
+		language = r.cfg.Language
+	}
+	return notice.Letter{ID: mail.NewID(now), Hostname: r.cfg.Hostname, From: r.cfg.From, To: to,
+		Date: now.In(r.cfg.Location), Language: language}
+}
+
+// send takes a notice into custody, with the mark that tells is told.
+func (r *Reporter) send(ctx context.Context, l notice.Letter, kind mail.Notice, raw []byte, tells *spool.Telling, lane string) error {
+	body, err := r.cfg.Spool.NewBody()
+	if err != nil {
+		return err
+	}
+	defer body.Discard()
+	if _, err := body.Write(raw); err != nil {
+		return fmt.Errorf("write a notice: %w", err)
+	}
+	m := mail.Message{ID: l.ID, Submission: l.ID, From: r.cfg.Envelope, HeaderFrom: r.cfg.From, Submitter: "postern",
+		Subject: subject(kind), Priority: mail.Transactional, Lane: lane, State: mail.Sending, AcceptedAt: l.Date,
+		Size: int64(len(raw)), Notice: kind}
+	if tells != nil {
+		m.About = tells.About[0]
+	}
+	a := spool.Accepted{Message: m, Copies: []mail.Copy{{To: l.To}}, Tells: tells}
+	if err := r.cfg.Spool.Accept(ctx, body, []spool.Accepted{a}); err != nil {
+		return err
+	}
+	r.cfg.Log.Info("notice accepted", "message", m.ID, "notice", kind, "to", l.To, "about", m.About)
+	return nil
+}
+
+// header is the header of a mail as it was received, as far as it can be read.
+func (r *Reporter) header(id mail.ID) []byte {
+	f, err := r.cfg.Spool.OpenBody(id)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, maxHeader))
+	if err != nil {
+		return nil
+	}
+	return notice.HeaderOf(raw)
+}
