@@ -27,13 +27,14 @@ func (c *LaneConfig) reserved() int {
 
 // LaneStatus is a lane as an administrator sees it.
 type LaneStatus struct {
-	Name     string    `json:"name"`
-	Driver   string    `json:"driver"`
-	State    string    `json:"state"`            // running, slowed, paused
-	Reason   string    `json:"reason,omitempty"` // of the pause, in words
-	Until    time.Time `json:"until,omitzero"`   // when a paused lane is tried again
-	Rate     float64   `json:"rate,omitempty"`   // copies a second it may send now; 0: no limit
-	InFlight int       `json:"in_flight"`
+	Name     string     `json:"name"`
+	Driver   string     `json:"driver"`
+	State    string     `json:"state"`            // running, slowed, paused
+	Reason   string     `json:"reason,omitempty"` // of the pause, in words
+	Class    mail.Class `json:"-"`                // of the pause: Unreachable, AccountWide, QuotaSpent or Uncertain
+	Until    time.Time  `json:"until,omitzero"`   // when a paused lane is tried again
+	Rate     float64    `json:"rate,omitempty"`   // copies a second it may send now; 0: no limit
+	InFlight int        `json:"in_flight"`
 }
 
 // How long a lane pauses before one copy tries it again: doubling from first to
@@ -61,6 +62,7 @@ type gate struct {
 	second   time.Time
 	eased    time.Time // when rate was last changed
 	paused   bool
+	class    mail.Class // of the pause
 	until    time.Time
 	reason   string
 	pause    time.Duration // the last one, for doubling
@@ -133,14 +135,14 @@ func (g *gate) end(class mail.Class, reached bool, reason string, after time.Dur
 		g.slow(after, now)
 		return false
 	case mail.QuotaSpent:
-		return g.stop(reason, max(after, quotaPause), now)
+		return g.stop(class, reason, max(after, quotaPause), now)
 	case mail.AccountWide:
-		return g.stop(reason, max(after, accountPause), now)
+		return g.stop(class, reason, max(after, accountPause), now)
 	case mail.Unreachable:
-		return g.stop(reason, max(after, min(2*g.pause, longestPause), firstPause), now)
+		return g.stop(class, reason, max(after, min(2*g.pause, longestPause), firstPause), now)
 	case mail.Uncertain:
 		if g.unknown++; g.paused || g.unknown >= unknownInARow {
-			return g.stop("upstream gives no clear answer any more: "+reason, max(min(2*g.pause, longestPause), firstPause), now)
+			return g.stop(class, "upstream gives no clear answer any more: "+reason, max(min(2*g.pause, longestPause), firstPause), now)
 		}
 	}
 	if reached {
@@ -153,12 +155,12 @@ func (g *gate) end(class mail.Class, reached bool, reason string, after time.Dur
 	return false
 }
 
-func (g *gate) stop(reason string, d time.Duration, now time.Time) (changed bool) {
+func (g *gate) stop(class mail.Class, reason string, d time.Duration, now time.Time) (changed bool) {
 	changed = !g.paused
 	if g.paused && now.Before(g.until) { // one of those that began before the stop
 		return false
 	}
-	g.paused, g.reason, g.pause, g.until = true, reason, d, now.Add(d)
+	g.paused, g.class, g.reason, g.pause, g.until = true, class, reason, d, now.Add(d)
 	return changed
 }
 
@@ -215,7 +217,7 @@ func (g *gate) status(s *LaneStatus, now time.Time) {
 	s.State, s.Rate, s.InFlight = "running", g.rate, g.inFlight
 	switch {
 	case g.paused:
-		s.State, s.Reason, s.Until = "paused", g.reason, g.until
+		s.State, s.Class, s.Reason, s.Until = "paused", g.class, g.reason, g.until
 	case g.rate != g.limit:
 		s.State, s.Reason = "slowed", "upstream said that copies come too fast"
 	}

@@ -87,3 +87,28 @@ func TestASpoolOfFormat2IsOpened(t *testing.T) {
 		t.Errorf("body: %q", got)
 	}
 }
+
+// TestASpoolOfFormat3IsOpened opens testdata/format3.tar.gz, of the first version
+// that tells senders of failures: one mail, of whose two copies one has failed.
+func TestASpoolOfFormat3IsOpened(t *testing.T) {
+	s := openFixture(t, "testdata/format3.tar.gz")
+	defer closeChecked(t, s)
+	list, err := s.Untold("", 10)
+	if err != nil || len(list) != 1 || list[0].From != "erp@example.com" || list[0].SenderLanguage() != "ko" || list[0].Counts[mail.Sent] != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	failed, _, err := s.UntoldCopies(list[0].ID, 10)
+	if err != nil || len(failed) != 1 || failed[0].LastError != "550 5.1.1 who?" {
+		t.Errorf("%+v, %v", failed, err)
+	}
+}
+
+// TestAnOlderSpoolTellsNobodyOfOldFailures: what had failed before this version
+// was seen on the page, or by nobody; a flood of late notices would help no one.
+func TestAnOlderSpoolTellsNobodyOfOldFailures(t *testing.T) {
+	s := openFixture(t, "testdata/format1.tar.gz")
+	defer closeChecked(t, s)
+	if list, err := s.Untold("", 10); err != nil || len(list) != 0 {
+		t.Errorf("%+v, %v", list, err)
+	}
+}

@@ -17,7 +17,7 @@ import (
 // spool and on a plain map, and compares them after each.
 func TestTheSpoolBehavesLikeItsModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		m := &model{t: rt, dir: tempDir(rt), now: time.Now().Add(time.Hour), copies: map[key]*mail.Copy{}, states: map[mail.ID]mail.MessageState{}}
+		m := &model{t: rt, dir: tempDir(rt), now: time.Now().Add(time.Hour), copies: map[key]*mail.Copy{}, states: map[mail.ID]mail.MessageState{}, untold: map[key]bool{}}
 		m.s = openAt(rt, m.dir)
 		defer func() { m.s.Close() }()
 		rt.Repeat(map[string]func(*rapid.T){
@@ -29,6 +29,7 @@ func TestTheSpoolBehavesLikeItsModel(t *testing.T) {
 			"resume": m.resume,
 			"cancel": m.cancel,
 			"retry":  m.retry,
+			"tell":   m.tell,
 			"crash":  m.crash,
 			"close":  m.reopen,
 			"":       m.compare,
@@ -50,6 +51,7 @@ type model struct {
 	copies map[key]*mail.Copy
 	states map[mail.ID]mail.MessageState
 	claims []spool.Claim // begun and not settled, of this process
+	untold map[key]bool  // failures of which the sender was not told
 }
 
 func tempDir(t *rapid.T) string {
@@ -82,7 +84,7 @@ func (m *model) accept(t *rapid.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	msg := mail.Message{ID: mail.NewID(time.Now()), State: mail.Expanding, Streaming: rapid.Bool().Draw(t, "streaming"), AcceptedAt: time.Now()}
+	msg := mail.Message{ID: mail.NewID(time.Now()), State: mail.Expanding, From: "sender@example.com", Streaming: rapid.Bool().Draw(t, "streaming"), AcceptedAt: time.Now()}
 	if err := m.s.Accept(context.Background(), b, []spool.Accepted{{Message: msg}}); err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +167,11 @@ func (m *model) settle(t *rapid.T) {
 	if m.states[c.Copy.Message] == mail.Cancelled && !r.State.Settled() {
 		r.State = mail.CopyCancelled
 	}
-	m.copies[key{c.Copy.Message, c.Copy.Key()}].State = r.State
+	k := key{c.Copy.Message, c.Copy.Key()}
+	m.copies[k].State = r.State
+	if r.State == mail.CopyFailed {
+		m.untold[k] = true
+	}
 }
 
 func (m *model) pause(t *rapid.T) {
@@ -214,11 +220,36 @@ func (m *model) retry(t *rapid.T) {
 	for k, c := range m.copies {
 		if k.id == id && c.State == mail.CopyFailed {
 			c.State = mail.Queued
+			delete(m.untold, k)
 		}
 	}
 	if want > 0 {
 		sum, _ := m.s.Message(id)
 		m.states[id] = sum.State
+	}
+}
+
+// tell takes a notice that tells of some of a message's failures.
+func (m *model) tell(t *rapid.T) {
+	id := m.pick(t)
+	known, seqs, err := m.s.UntoldCopies(id, 100)
+	if err != nil || len(known) != len(seqs) {
+		t.Fatal(len(known), len(seqs), err)
+	}
+	n := rapid.IntRange(0, len(seqs)).Draw(t, "told")
+	b, err := m.s.NewBody()
+	if err != nil {
+		t.Fatal(err)
+	}
+	notice := spool.Accepted{
+		Message: mail.Message{ID: mail.NewID(time.Now()), State: mail.Sending, Notice: mail.NoticeFailed, About: id, AcceptedAt: time.Now()},
+		Tells:   &spool.Telling{Kind: mail.NoticeFailed, About: []mail.ID{id}, Copies: seqs[:n], At: time.Now()},
+	}
+	if err := m.s.Accept(context.Background(), b, []spool.Accepted{notice}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		delete(m.untold, key{id, known[i].Key()})
 	}
 }
 
@@ -262,6 +293,23 @@ func (m *model) compare(t *rapid.T) {
 		got, err := m.s.CopyTo(k.id, c.To)
 		if err != nil || got.State != c.State {
 			t.Fatalf("%v: the spool says %s (%v), the model %s", k, got.State, err, c.State)
+		}
+	}
+	for _, id := range m.ids {
+		told, _, err := m.s.UntoldCopies(id, 100)
+		want := 0
+		for k := range m.untold {
+			if k.id == id {
+				want++
+			}
+		}
+		if err != nil || len(told) != want {
+			t.Fatalf("%d failures are to be told, the model says %d (%v)", len(told), want, err)
+		}
+		for i := range told {
+			if !m.untold[key{id, told[i].Key()}] {
+				t.Fatalf("%s is to be told, the model does not know of it", told[i].To)
+			}
 		}
 	}
 	open := 0

@@ -19,7 +19,7 @@ func nearlyFull(dir string) error {
 	if unix.Statfs(dir, &fs) != nil {
 		return nil
 	}
-	if free := fs.Bavail * uint64(fs.Bsize); free < leastFree {
+	if free := uint64(fs.Bavail) * uint64(fs.Bsize); free < leastFree {
 		return fmt.Errorf("the disk of %s has only %d MB left", dir, free>>20)
 	}
 	return nil
