@@ -47,9 +47,9 @@ func (r *Reporter) watchLanes(ctx context.Context, now time.Time) {
 		}
 		since := t.since
 		begun, over := t.step(l.State == "paused", lanePaused, now)
-		e := notice.Event{Kind: notice.LanePaused, Lane: l.Name, Words: l.Reason, Since: t.since.In(r.cfg.Location), Until: l.Until.In(r.cfg.Location)}
+		e := notice.Event{Kind: notice.LanePaused, Lane: l.Name, Class: l.Class, Words: l.Reason, Since: t.since, Until: l.Until, Waiting: r.cfg.Spool.OpenCopies()}
 		if over {
-			e = notice.Event{Kind: notice.LaneRuns, Lane: l.Name, Since: since.In(r.cfg.Location)}
+			e = notice.Event{Kind: notice.LaneRuns, Lane: l.Name, Since: since, Until: now, Waiting: r.cfg.Spool.OpenCopies()}
 		}
 		if !begun && !over {
 			continue
@@ -92,9 +92,9 @@ func (r *Reporter) watchDisk(ctx context.Context, now time.Time) {
 	if !begun && !over {
 		return
 	}
-	e := notice.Event{Kind: notice.DiskRecovered, Since: since.In(r.cfg.Location)}
+	e := notice.Event{Kind: notice.DiskHasRoom, Since: since, Until: now}
 	if begun {
-		e = notice.Event{Kind: notice.DiskFull, Words: wrong.Error(), Since: r.disk.since.In(r.cfg.Location)}
+		e = notice.Event{Kind: notice.DiskFull, Words: wrong.Error(), Since: r.disk.since}
 		if r.cfg.Spool.Broken() != nil {
 			e.Kind = notice.SpoolBroken
 		}

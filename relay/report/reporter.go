@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -19,11 +20,11 @@ type Config struct {
 	Spool    *spool.Spool
 	Hostname string
 	Location *time.Location
-	From     mail.Address // of every notice
-	Envelope mail.Address // its envelope sender: "", or From where the lane refuses the null sender
-	Lane     string       // [mail.Message].Lane of notices
-	Language string       // of mail to the operator, and to senders without a language
-	Operator mail.Address // "": nobody is told of lanes and disks
+	From     mail.Address  // of every notice
+	Envelope mail.Address  // its envelope sender: "", or From where the lane refuses the null sender
+	Lane     string        // [mail.Message].Lane of notices
+	Language string        // of mail to the operator, and to senders without a language
+	Operator mail.Address  // "": nobody is told of lanes and disks
 	GiveUp   time.Duration // how long ordinary mail is tried, for the words of a warning
 	// Ours says that an address belongs to this gateway itself, so that no person reads
 	// what is sent there.
@@ -168,5 +169,6 @@ func (r *Reporter) header(id mail.ID) []byte {
 	if err != nil {
 		return nil
 	}
-	return notice.HeaderOf(raw)
+	header, _, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
+	return header
 }

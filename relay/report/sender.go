@@ -54,7 +54,7 @@ func (r *Reporter) tellFailure(ctx context.Context, u *spool.Untold, now time.Ti
 	}
 	named := r.recipients(&u.Message, copies)
 	if seqs[0] == 0 && u.List != nil { // it could not be expanded
-		named = append(named, notice.Recipient{To: u.List.Address, Words: u.Reason, At: u.DoneAt.In(r.cfg.Location)})
+		named = append(named, notice.Recipient{To: u.List.Address, Words: u.Reason, At: u.DoneAt})
 	}
 	l := r.letter(u.From, u.SenderLanguage(), now)
 	raw := notice.Failed(l, r.about(&u.Message), named, totals(u.Counts, len(seqs)))
@@ -149,7 +149,7 @@ func (r *Reporter) openCopies(id mail.ID) ([]mail.Copy, error) {
 }
 
 func (r *Reporter) about(m *mail.Message) notice.About {
-	a := notice.About{ID: m.ID, Subject: m.Subject, AcceptedAt: m.AcceptedAt.In(r.cfg.Location), Header: r.header(m.ID)}
+	a := notice.About{ID: m.ID, Subject: m.Subject, AcceptedAt: m.AcceptedAt, Header: r.header(m.ID)}
 	if m.List != nil {
 		a.List = m.List.Name + " <" + string(m.List.Address) + ">"
 	}
@@ -163,14 +163,14 @@ func (r *Reporter) recipients(m *mail.Message, copies []mail.Copy) []notice.Reci
 	for _, c := range copies {
 		n := notice.Recipient{To: c.To, Words: c.LastError, Attempts: c.Attempts}
 		if c.Claims > 0 {
-			n.At = c.At.In(r.cfg.Location)
+			n.At = c.At
 		}
 		if !c.State.Settled() {
 			if n.Words == "" {
 				n.Words = r.paused()
 			}
 			if m.List == nil && r.cfg.GiveUp > 0 {
-				n.Until = m.AcceptedAt.Add(r.cfg.GiveUp).In(r.cfg.Location)
+				n.Until = m.AcceptedAt.Add(r.cfg.GiveUp)
 			}
 		}
 		out = append(out, n)
