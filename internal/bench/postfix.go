@@ -47,8 +47,9 @@ func (p *postfix) send(addr string, mails int) error {
 // holding is the part of main.cf of a postfix that takes all mail and sends none.
 const holding = "smtpd_recipient_restrictions = check_client_access static:HOLD\n"
 
-// relaying is that of a postfix which sends all mail to addr by so many
-// connections at once from the start, and keeps them open. It asks no DNS.
+// relaying is that of a postfix which sends all mail to addr, by so many
+// connections at once from the start. It asks no DNS. Its cache of connections is
+// off: with a sink so near it cost about a fifth of postfix's rate.
 func relaying(addr string, concurrency int) string {
 	host, port, _ := net.SplitHostPort(addr)
 	return fmt.Sprintf(`relayhost = [%s]:%s
@@ -59,7 +60,7 @@ smtp_tls_security_level = none
 smtpd_peername_lookup = no
 smtp_destination_concurrency_limit = %d
 initial_destination_concurrency = %[3]d
-smtp_connection_cache_on_demand = yes
+smtp_connection_cache_on_demand = no
 `, host, port, concurrency)
 }
 
@@ -165,7 +166,6 @@ anvil unix - - n - 1 anvil
 error unix - - n - - error
 retry unix - - n - - error
 smtp unix - - n - - smtp
-scache unix - - n - 1 scache
 EOF
 `
 	if out, err := exec.Command("sh", "-c", script, "sh", dir, p.root, p.libraries(), addr, main).CombinedOutput(); err != nil {

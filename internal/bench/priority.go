@@ -15,8 +15,8 @@ import (
 // priority measures how long a shop's mail (an order, a password) takes while a
 // campaign of the same gateway is being sent, and while nothing is. The shop is
 // one client with one connection that it keeps. It hands in a mail at every
-// pace, one after the other, whether or not the last one has arrived: a gateway
-// that lets mails wait cannot make the shop ask less often.
+// pace, one after the other, whether or not the last one has arrived: mails that
+// wait in the queue do not make the shop ask less often, only a late 250 does.
 //
 // Two times are taken. From MAIL is what the shop sees, and acceptance is part
 // of it; from the 250 is what dispatch takes alone.

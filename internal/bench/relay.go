@@ -11,8 +11,8 @@ const relayConnections = 20
 
 // relay compares how fast ordinary mail goes through: in, durable, and out to a
 // sink. smtp-source hands it in as in the part accept. Both relays have synced it
-// before their 250. The private postfix does not log and does not sign, which
-// Postern does on the first line and not on the second.
+// before their 250. The private postfix (see relaying) does not sign; Postern
+// does on the first line and not on the second.
 func (b *bench) relay() error {
 	source, err := findPostfix()
 	if err != nil {
