@@ -38,10 +38,13 @@ type gatewayOptions struct {
 	relay  bool   // ordinary mail is taken
 	lane   string // TOML of the lane, without its header
 	down   bool   // nobody is at the other end of the lane
+	shop   bool   // what comes from shopAddress is ordinary transactional mail, all else is bulk
 }
 
-func smtpLane(addr string) string {
-	return fmt.Sprintf("driver = \"smtp\"\nconcurrency = %d\n[lane.smtp]\naddress = %q\ntls = \"none\"\n", connections, addr)
+func smtpLane(addr string) string { return narrowLane(addr, connections) }
+
+func narrowLane(addr string, concurrency int) string {
+	return fmt.Sprintf("driver = \"smtp\"\nconcurrency = %d\n[lane.smtp]\naddress = %q\ntls = \"none\"\n", concurrency, addr)
 }
 
 func sesLane(addr string) string {
@@ -93,7 +96,7 @@ cidr = "127.0.0.0/8"
 send_as = ["*@example.com"]
 lists = ["all"]
 relay = %v
-[[list]]
+%s[[list]]
 id = "all"
 address = "all@lists.example.com"
 name = "All"
@@ -109,8 +112,26 @@ listen = "127.0.0.1:%s"
 listen = "127.0.0.1:%s"
 [[lane]]
 name = "default"
-%s`, g.smtp, o.relay, o.signed, ports[1], ports[2], o.lane)
+%s`, g.smtp, o.relay, o.priorities(), o.signed, ports[1], ports[2], o.lane)
 	return os.WriteFile(filepath.Join(g.dir, "config.toml"), []byte(config), 0o600)
+}
+
+// shopAddress is the client address of a shop's program: another network than that
+// of the marketer, who is at 127.0.0.1.
+const shopAddress = "127.0.0.2"
+
+// priorities is the rest of the network's table, and the shop's.
+func (o gatewayOptions) priorities() string {
+	if !o.shop {
+		return ""
+	}
+	return fmt.Sprintf(`priority = "bulk"
+[[smtp.network]]
+cidr = "%s/32"
+send_as = ["*@example.com"]
+relay = true
+priority = "transactional"
+`, shopAddress)
 }
 
 func freePorts(n int) ([]string, error) {

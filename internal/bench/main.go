@@ -1,11 +1,12 @@
 // Command bench measures Postern against what cannot be avoided, in one run on
 // one machine: the real program, started as a user would start it, and beside it
-// bare loops that only sign and deliver; and its acceptance of mail beside a
-// private postfix and a bare go-smtp server. It prints a Markdown table of ratios;
+// bare loops that only sign and deliver; its acceptance of mail beside a private
+// postfix and a bare go-smtp server, and its relaying beside that postfix; and how
+// long a transactional mail takes while a campaign is sent. It prints a Markdown table of ratios;
 // `make bench` runs it. Absolute rates are those of this machine and this hour.
 //
 // The sink that swallows mail and the null SES server are processes of their own
-// (this program called with "sink" or "null-ses"), for Postern and the bare loops
+// (this program called with "sink", "marking-sink" or "null-ses"), for Postern and the bare loops
 // alike.
 package main
 
@@ -28,16 +29,20 @@ func main() {
 
 func run(args []string) error {
 	if len(args) > 0 && args[0] == "sink" {
-		return sink()
+		return sink(false)
+	}
+	if len(args) > 0 && args[0] == "marking-sink" {
+		return sink(true)
 	}
 	if len(args) > 0 && args[0] == "null-ses" {
 		return nullSES()
 	}
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	binary := flags.String("postern", "./postern", "the program to measure")
-	only := flags.String("only", "", "comma-separated: accept, smtp, ses, first, memory; all when empty")
+	only := flags.String("only", "", "comma-separated: accept, relay, priority, smtp, ses, first, memory; all when empty")
 	copies := flags.Int("copies", 5000, "copies of a campaign to the SMTP sink")
-	mails := flags.Int("mails", 5000, "ordinary mails that are handed over in a round of accept")
+	mails := flags.Int("mails", 5000, "ordinary mails that are handed over in a round of accept and relay")
+	bulk := flags.Int("bulk", 10_000, "copies of the campaign beside which the part priority sends")
 	rounds := flags.Int("rounds", 3, "rounds of each comparison; the median counts")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -51,12 +56,12 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	b := &bench{dir: dir, binary: path, copies: *copies, mails: *mails, rounds: *rounds}
+	b := &bench{dir: dir, binary: path, copies: *copies, mails: *mails, bulk: *bulk, rounds: *rounds}
 	fmt.Println("| what | Postern | bare | share | goal |\n| --- | --- | --- | --- | --- |")
 	for _, part := range []struct {
 		name string
 		run  func() error
-	}{{"accept", b.accept}, {"smtp", b.smtp}, {"ses", b.ses}, {"first", b.first}, {"memory", b.memory}} {
+	}{{"accept", b.accept}, {"relay", b.relay}, {"priority", b.priority}, {"smtp", b.smtp}, {"ses", b.ses}, {"first", b.first}, {"memory", b.memory}} {
 		if *only != "" && !slices.Contains(strings.Split(*only, ","), part.name) {
 			continue
 		}
@@ -72,6 +77,7 @@ type bench struct {
 	binary string
 	copies int
 	mails  int
+	bulk   int
 	rounds int
 }
 

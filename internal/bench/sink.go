@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,7 +21,8 @@ import (
 )
 
 // tally prints a line with two times, in Unix nanoseconds, whenever so many mails
-// have arrived: when the first of them did and when the last did.
+// have arrived: when the first of them did and when the last did. A second number
+// is how many come before, to warm up: they have a line of their own.
 type tally struct {
 	every int64
 	n     atomic.Int64
@@ -29,7 +31,13 @@ type tally struct {
 
 func newTally() (*tally, error) {
 	n, err := strconv.ParseInt(os.Args[2], 10, 64)
-	return &tally{every: n}, err
+	t := &tally{every: n}
+	if err == nil && len(os.Args) > 3 {
+		var warm int64
+		warm, err = strconv.ParseInt(os.Args[3], 10, 64)
+		t.n.Store(n - warm)
+	}
+	return t, err
 }
 
 func (t *tally) count() {
@@ -43,8 +51,9 @@ func (t *tally) count() {
 	}
 }
 
-// sink is a go-smtp server that takes everything and keeps nothing.
-func sink() error {
+// sink is a go-smtp server that takes everything and keeps nothing; with marks
+// it looks for them.
+func sink(marks bool) error {
 	t, err := newTally()
 	if err != nil {
 		return err
@@ -53,7 +62,12 @@ func sink() error {
 	if err != nil {
 		return err
 	}
-	s := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return swallow{t}, nil }))
+	s := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) {
+		if marks {
+			return watch{swallow{t}}, nil
+		}
+		return swallow{t}, nil
+	}))
 	s.Domain, s.MaxMessageBytes = "sink", 100<<20
 	s.ErrorLog = log.New(io.Discard, "", 0) // connections that a killed gateway leaves
 	fmt.Println(l.Addr())
@@ -70,6 +84,33 @@ func (s swallow) Data(r io.Reader) error {
 	_, err := io.Copy(io.Discard, r)
 	s.t.count()
 	return err
+}
+
+// markField is the header field that marks a mail with a number.
+const markField = "X-Bench-Mark: "
+
+// watch prints the number of a marked mail and when it was here whole, in Unix
+// nanoseconds; it counts only the others.
+type watch struct{ swallow }
+
+func (w watch) Data(r io.Reader) error {
+	head := make([]byte, 4<<10) // the header with our signature ends before
+	n, err := io.ReadFull(r, head)
+	if err == nil {
+		_, err = io.Copy(io.Discard, r)
+	}
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return err
+	}
+	now := time.Now()
+	_, mark, marked := bytes.Cut(head[:n], []byte(markField))
+	if !marked {
+		w.t.count()
+		return nil
+	}
+	number, _, _ := bytes.Cut(mark, []byte("\r\n"))
+	fmt.Printf("mark %s %d\n", number, now.UnixNano())
+	return nil
 }
 
 // nullSES answers every SendEmail with a message id.
@@ -102,17 +143,32 @@ type child struct {
 	cmd         *exec.Cmd
 	addr        string
 	lines       chan string
+	marks       chan mark
 	first, last time.Time
 }
 
+// mark says when the marked mail of this number was at the sink.
+type mark struct {
+	number int
+	at     time.Time
+}
+
+// maxMarks is how many marks wait to be read at most.
+const maxMarks = 20_000
+
 func startSink(every int) (*child, error) { return startChild("sink", every) }
 
-func startChild(kind string, every int) (*child, error) {
+// startChild gives the child its numbers: see tally.
+func startChild(kind string, numbers ...int) (*child, error) {
+	args := []string{kind}
+	for _, n := range numbers {
+		args = append(args, strconv.Itoa(n))
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	c := &child{cmd: exec.Command(self, kind, strconv.Itoa(every)), lines: make(chan string, 100)}
+	c := &child{cmd: exec.Command(self, args...), lines: make(chan string, 100), marks: make(chan mark, maxMarks)}
 	c.cmd.Stderr = os.Stderr
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
@@ -121,18 +177,29 @@ func startChild(kind string, every int) (*child, error) {
 	if err := c.cmd.Start(); err != nil {
 		return nil, err
 	}
-	go func() {
-		defer close(c.lines)
-		for s := bufio.NewScanner(out); s.Scan(); {
-			c.lines <- s.Text()
-		}
-	}()
+	go c.read(out)
 	addr, ok := <-c.lines
 	if !ok {
 		return nil, errors.New("the sink did not start")
 	}
 	c.addr = addr
 	return c, nil
+}
+
+// read takes what the child prints apart until it ends.
+func (c *child) read(out io.Reader) {
+	defer close(c.lines)
+	defer close(c.marks)
+	for s := bufio.NewScanner(out); s.Scan(); {
+		var m mark
+		var at int64
+		if _, err := fmt.Sscanf(s.Text(), "mark %d %d", &m.number, &at); err == nil {
+			m.at = time.Unix(0, at)
+			c.marks <- m
+			continue
+		}
+		c.lines <- s.Text()
+	}
 }
 
 // wait waits for the next full count.
