@@ -258,6 +258,22 @@ func TestTheSubjectOfAStrangerIsDecoded(t *testing.T) {
 	}
 }
 
+// TestTotalsNeverContradictTheList, whatever the caller counted.
+func TestTotalsNeverContradictTheList(t *testing.T) {
+	two := []notice.Recipient{recipient("min@example.net", "550 no"), recipient("kim@example.net", "550 no")}
+	for total, want := range map[notice.Totals]string{
+		{}: "any of its 2 recipients",
+		{Recipients: -1, Reached: -2, Failed: -3, Waiting: -4}: "any of its 2 recipients",
+		{Recipients: 1, Failed: 1}:                             "any of its 2 recipients",
+		{Recipients: 3, Reached: 5}:                            "2 of its 7 recipients",
+		{Recipients: 10, Reached: 3, Failed: 2, Waiting: 1}:    "2 of its 10 recipients",
+	} {
+		if m := read(t, notice.Failed(letter("en"), about("x"), two, total)); !strings.Contains(m.text, want) {
+			t.Errorf("%+v: %q is not in\n%s", total, want, m.text)
+		}
+	}
+}
+
 // TestEveryEventSaysWhatToDo, and what is over says that there is nothing to.
 func TestEveryEventSaysWhatToDo(t *testing.T) {
 	for kind, want := range map[notice.Kind][]string{
@@ -288,7 +304,7 @@ func TestMegabytesCostLittle(t *testing.T) {
 	r := []notice.Recipient{{To: mail.Address(big), Words: big}, {To: mail.Address(big), Words: big}, {To: mail.Address(big), Words: big}, {To: mail.Address(big), Words: big}}
 	a := notice.About{ID: mail.ID(big), Subject: big, List: big, Header: []byte("X: " + big)}
 	for _, b := range [][]byte{notice.Failed(l, a, r, notice.Totals{}), notice.Delayed(l, a, r, notice.Totals{}, 1), notice.Operator(l, notice.Event{Lane: big, Words: big})} {
-		if len(b) > 256<<10 {
+		if len(b) > 256<<10 { // of 4 MB
 			t.Errorf("a notice of %d octets", len(b))
 		}
 		if problem := wire(b); problem != "" {

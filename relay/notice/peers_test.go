@@ -63,12 +63,23 @@ func readers(t *testing.T, mails []fixture) (python, node []bySomebody) {
 // read the same to net/mail, Python and mailparser.
 func TestOthersReadWhatWeWrote(t *testing.T) {
 	mails := append(fixtures(), mutations(300)...)
+	dumped, _ := filepath.Glob(filepath.Join(*dump, "*.eml")) // without -dump: none
+	for _, p := range dumped {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mails = append(mails, fixture{p, b})
+	}
 	python, node := readers(t, mails)
 	for i, m := range mails {
 		ours, py, js := read(t, m.mail), python[i], node[i]
 		fail := func(format string, a ...any) {
 			t.Helper()
 			t.Errorf("%s: %s\n%s", m.name, fmt.Sprintf(format, a...), m.mail[:min(len(m.mail), 1500)])
+		}
+		if problem := wire(m.mail); problem != "" {
+			fail("%s", problem)
 		}
 		if py.Subject != ours.subject || js.Subject != ours.subject {
 			fail("the subject is\n%q, to Python\n%q, to mailparser\n%q", ours.subject, py.Subject, js.Subject)
