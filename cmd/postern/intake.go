@@ -127,10 +127,12 @@ func (in *intake) Accept(ctx context.Context, sub *mail.Submitter, env mail.Enve
 	}
 	now := time.Now()
 	env, asked := in.services.take(sub, env)
-	if len(asked) > 0 {
-		if err := in.serve(ctx, sub, env.From, asked, body, now); err != nil || len(env.Recipients) == 0 {
-			return mail.NewID(now), err
-		}
+	serve, err := in.serve(ctx, sub, env.From, asked, body, now)
+	if err != nil {
+		return "", err
+	}
+	if len(env.Recipients) == 0 {
+		return mail.NewID(now), serve()
 	}
 	if err := in.checkSigned(ctx, sub, env, body); err != nil {
 		return "", err
@@ -149,6 +151,9 @@ func (in *intake) Accept(ctx context.Context, sub *mail.Submitter, env mail.Enve
 	}
 	msgs, err := in.messages(sub, env, raw, now)
 	if err != nil {
+		return "", err
+	}
+	if err := serve(); err != nil { // nothing refuses the mail any more
 		return "", err
 	}
 	return in.keep(ctx, sub, body, msgs)

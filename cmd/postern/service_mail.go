@@ -43,23 +43,25 @@ func (in *intake) checkService(svc service) error {
 // errand is what is left to do for a service when nothing refuses its mail.
 type errand func() error
 
-// serve does what the services of a submission ask for. Each of them may refuse the
-// whole of it, which they do before any of them does something.
-func (in *intake) serve(ctx context.Context, sub *mail.Submitter, from mail.Address, asked []service, body *spool.Body, now time.Time) error {
+// serve lets every service of a submission judge its mail, which each of them may
+// refuse for all recipients. What they do with it is left to the errand returned.
+func (in *intake) serve(ctx context.Context, sub *mail.Submitter, from mail.Address, asked []service, body *spool.Body, now time.Time) (errand, error) {
 	var errands []errand
 	for _, svc := range asked {
 		e, err := in.errand(ctx, sub, from, svc, body, now)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		errands = append(errands, e)
 	}
-	for _, e := range errands {
-		if err := e(); err != nil {
-			return err
+	return func() error {
+		for _, e := range errands {
+			if err := e(); err != nil {
+				return err
+			}
 		}
-	}
-	return nil
+		return nil
+	}, nil
 }
 
 func (in *intake) errand(ctx context.Context, sub *mail.Submitter, from mail.Address, svc service, body *spool.Body, now time.Time) (errand, error) {

@@ -12,7 +12,7 @@ import (
 
 // What is read of a report at most. Beyond, it is left out.
 const (
-	MaxSize       = 16 << 20 // octets of the mail
+	MaxSize       = 10 << 20 // octets of the mail
 	MaxRecipients = 100      // of one report
 	MaxText       = 500      // octets of a text in a Report
 
