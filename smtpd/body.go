@@ -30,10 +30,11 @@ const maxLine = 256 << 10
 // session.abandoned); Read then gives the reason.
 type body struct {
 	src    io.Reader
-	data   bool   // by DATA; false: by BDAT
-	strict bool   // refuse a bare CR, bare LF or NUL instead of mending it
-	max    int64  // octets without our Received field
-	hangUp func() // asked when go-smtp will not see the end of DATA that was seen here
+	data   bool        // by DATA; false: by BDAT
+	strict bool        // refuse a bare CR, bare LF or NUL instead of mending it
+	max    int64       // octets without our Received field
+	over   *mail.Error // of a mail with more than max; nil: the usual words
+	hangUp func()      // asked when go-smtp will not see the end of DATA that was seen here
 
 	in   []byte
 	buf  []byte // backing of out
@@ -314,5 +315,8 @@ func (b *body) fail(e *mail.Error) {
 }
 
 func (b *body) tooBig() *mail.Error {
+	if b.over != nil {
+		return b.over
+	}
 	return mail.Refuse(552, "5.3.4", "the mail is larger than the %d octets that are taken here", b.max)
 }

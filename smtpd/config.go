@@ -37,10 +37,11 @@ type Config struct {
 	// ClientCAs are the authorities that Network.CertNames are believed from; nil,
 	// as a function or as its result: the system's. [ClientCAs.Get] fits.
 	ClientCAs func() *x509.CertPool
-	// Public says which recipients anybody may write to, without AUTH and from
-	// any address (opt-out, bounces); they still pass Intake.Check, as a
-	// Submitter without rights. nil: none.
-	Public func(to mail.Address) bool
+	// Public says which recipients anybody may write to, without AUTH and from any
+	// address (opt-out, bounces), and within which bounds; nil is an ordinary
+	// recipient. They still pass Intake.Check, of strangers as a Submitter without
+	// rights. Without Public there are none.
+	Public func(sub *mail.Submitter, from, to mail.Address) *Service
 	Log    *slog.Logger
 	Intake Intake
 }

@@ -26,6 +26,8 @@ type conn struct {
 	tap       *dialogue.Tap // hears what is said
 	announced bool          // a proxy says in a header for whom it came
 
+	commands *commandReader // above, of the session that runs; nil before the first
+
 	eof   atomic.Bool // the client closed its side, and somebody has read up to there
 	early []byte      // what came behind the PROXY header
 
@@ -129,6 +131,7 @@ func (c *conn) received(data bool) {
 	c.mu.Unlock()
 	if data {
 		_ = c.SetReadDeadline(time.Now().Add(c.srv.conf.ReadTimeout))
+		c.commands.await(false)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -178,6 +181,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.asked, c.shaking, c.command = time.Now(), false, 0
+	c.commands.await(!c.arrival.on)
 	if c.arrival.on {
 		c.command = -1 // the next chunk may follow its command at once
 	}

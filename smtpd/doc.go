@@ -22,7 +22,8 @@
 //  7. MAIL holds auth = "required" (530), the size and send_as. A second MAIL is 503.
 //  8. RCPT parses the address, refuses what is a route in disguise, turns
 //     strangers away from all but public addresses, asks Intake.Check and holds
-//     per_minute and per_day. A refusal leaves the other recipients as they are.
+//     per_minute and per_day, of a public address the bounds of its [Service]
+//     instead. A refusal leaves the other recipients as they are.
 //  9. DATA or BDAT: the mail streams through one reader that ends every line with
 //     CRLF (or refuses, as the listener says), counts octets and Received
 //     fields and puts our own Received field on top, into Intake.Accept.
@@ -69,6 +70,8 @@
 //     seconds; that one is told 421 4.4.2. Idle is who is waited for in a command
 //     or in a handshake without an open transaction, or with one that has been
 //     open for a read_timeout without any of its mail.
+//   - Public addresses have a rate, per client and in all, and a size: no octet
+//     beyond it reaches the Intake, whoever sends it.
 //   - Memory per connection is bounded: 40 KiB for a command, within a mail
 //     256 KiB for the longest line, 32 KiB for a client's certificates, and
 //     buffers of a few KiB however large the mail is.
@@ -84,10 +87,11 @@
 //
 // It has one deadline for all of DATA, waits for a client that has left within a
 // chunk, makes permanent errors of what is temporary, goes on in the clear after
-// a handshake that failed, runs a half command when a read fails, and may give the
-// result of a mail that was taken back to the next one. Each of
-// these is mended in conn or body, below it and above it, and said there; its
-// own settings are per server, which is why each connection has one.
+// a handshake that failed, runs a half command when a read fails, refuses the
+// postmaster without a domain, and may give the result of a mail that was taken back
+// to the next one. Each of these is mended in conn, body or commandReader, below it
+// and above it, and said there; its own settings are per server, which is why each
+// connection has one.
 //
 // # Where to look
 //
@@ -100,6 +104,7 @@
 //	conn.go        deadlines, and how a session ends
 //	session.go     the commands
 //	auth.go        AUTH; guard.go counts wrong passwords, window.go recipients
+//	service.go     the bounds of public addresses; postmaster.go the one without a domain
 //	submitter.go   who it is, and the addresses of MAIL and RCPT
 //	body.go        what is read of DATA and BDAT; received.go the field on top
 //	reply.go       what a client is told

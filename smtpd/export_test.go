@@ -39,3 +39,15 @@ func (g Guard) Check(address, name string, now time.Time) error {
 func (g Guard) Entries() int {
 	return len(g.g.addresses.by) + len(g.g.names.by) + len(g.g.pairs.by) + len(g.g.wrong.by)
 }
+
+// Services counts visits by itself.
+type Services struct{ s *services }
+
+func NewServices() Services { return Services{newServices()} }
+
+func (s Services) Take(svc *Service, address string, now time.Time) error {
+	return s.s.take(svc, "x@example.org", client(netip.MustParseAddr(address)), now)
+}
+
+// Remembered is how many clients of a service are.
+func (s Services) Remembered(svc *Service) int { return len(s.s.by[svc.Name].clients.by) }

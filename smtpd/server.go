@@ -31,6 +31,7 @@ type Server struct {
 	conf     Config
 	accounts *accounts
 	quotas   quotas
+	services *services
 	guard    *guard
 	gate     *gate
 	sessions *dialogue.Recorder
@@ -58,7 +59,7 @@ func New(c Config) (*Server, error) {
 	if c.MaxAuthFailures == 0 {
 		c.MaxAuthFailures = defaultAuthFailures
 	}
-	s := &Server{conf: c, accounts: newAccounts(c.Accounts), quotas: newQuotas(&c), guard: newGuard(), sessions: dialogue.NewRecorder(), stop: make(chan struct{}), conns: map[*conn]struct{}{},
+	s := &Server{conf: c, accounts: newAccounts(c.Accounts), quotas: newQuotas(&c), services: newServices(), guard: newGuard(), sessions: dialogue.NewRecorder(), stop: make(chan struct{}), conns: map[*conn]struct{}{},
 		gate: &gate{max: c.MaxConnections, maxPerIP: c.MaxConnectionsPerIP, by: map[netip.Prefix]int{}}}
 	s.changed = sync.NewCond(&s.mu)
 	s.ctx, s.cancel = context.WithCancel(context.Background())

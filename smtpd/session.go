@@ -50,6 +50,11 @@ type transaction struct {
 	env   mail.Envelope
 	deny  error // sub may not send as env.From, and so to nobody but Config.Public
 	hold  *hold // of sub's limits; shared with Data, under session.mu
+	size  int64 // that MAIL announced; 0: none
+
+	// The recipient with the smallest bound on the size of the mail, if any has one.
+	tight   *Service
+	tightTo mail.Address
 }
 
 func (s *Server) newSession(l *listener, peer *smtp.Conn) *session {
@@ -61,6 +66,7 @@ func (s *Server) newSession(l *listener, peer *smtp.Conn) *session {
 	n.log = s.conf.Log.With("session", n.id, "remote", n.conn.RemoteAddr().String())
 	n.ctx, n.cancel = context.WithCancel(s.ctx)
 	n.conn.setTop(peer.Conn())
+	n.conn.commands = readCommands(peer, s.conf.Hostname)
 	return n
 }
 
@@ -140,7 +146,7 @@ func (s *session) Mail(from string, opts *smtp.MailOptions) error {
 		return s.refuse("MAIL", sub, err, "from", from)
 	}
 	s.conn.mails++
-	s.setTransaction(&transaction{id: fmt.Sprintf("%s.%d", s.id, s.conn.mails), sub: sub, known: known, esmtp: s.esmtp, deny: deny,
+	s.setTransaction(&transaction{id: fmt.Sprintf("%s.%d", s.id, s.conn.mails), sub: sub, known: known, esmtp: s.esmtp, deny: deny, size: opts.Size,
 		hold: &hold{quota: s.srv.quotas.of(sub)}, env: mail.Envelope{From: address, SMTPUTF8: opts.UTF8}})
 	s.conn.setBusy(true)
 	return nil
@@ -170,8 +176,10 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 		return reply(mail.Refuse(503, "5.5.1", "MAIL must come first"))
 	}
 	address, err := parseRecipient(to)
+	var public *Service
 	if err == nil {
-		err = s.checkRecipient(tx, address)
+		public = s.public(tx, address)
+		err = s.checkRecipient(tx, public, address)
 	}
 	if err != nil {
 		return s.refuse("RCPT", tx.sub, err, "id", tx.id, "from", tx.env.From, "to", to)
@@ -179,27 +187,38 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tx.env.Recipients = append(tx.env.Recipients, address)
+	if public != nil && public.MaxBytes > 0 && (tx.tight == nil || public.MaxBytes < tx.tight.MaxBytes) {
+		tx.tight, tx.tightTo = public, address
+	}
 	return nil
 }
 
 // checkRecipient asks everybody who may refuse one, the limits last: only who is
-// accepted is counted. Public recipients cost nothing.
-func (s *session) checkRecipient(tx *transaction, to mail.Address) error {
-	public := s.public(to)
-	if !public {
-		if err := s.checkRights(tx); err != nil {
-			return err
-		}
+// accepted is counted. Public recipients count for their service alone.
+func (s *session) checkRecipient(tx *transaction, public *Service, to mail.Address) error {
+	var err error
+	if public != nil {
+		err = public.checkSize(to, tx.size)
+	} else {
+		err = s.checkRights(tx)
 	}
-	err := s.guard(func() error { return s.srv.conf.Intake.Check(s.ctx, tx.sub, tx.env.From, to) })
-	if err != nil || public {
+	if err != nil {
 		return err
+	}
+	if err := s.guard(func() error { return s.srv.conf.Intake.Check(s.ctx, tx.sub, tx.env.From, to) }); err != nil {
+		return err
+	}
+	if public != nil {
+		return s.srv.services.take(public, to, client(s.conn.remote), time.Now())
 	}
 	return tx.hold.take(time.Now())
 }
 
-func (s *session) public(to mail.Address) bool {
-	return s.srv.conf.Public != nil && s.srv.conf.Public(to)
+func (s *session) public(tx *transaction, to mail.Address) *Service {
+	if s.srv.conf.Public == nil {
+		return nil
+	}
+	return s.srv.conf.Public(tx.sub, tx.env.From, to)
 }
 
 // checkRights refuses who has none, and says how to get some. A network's
@@ -263,6 +282,9 @@ func (s *session) spend(h *hold) {
 func (s *session) newBody(r io.Reader, tx *transaction) *body {
 	received := receivedField(s.srv.conf.Hostname, tx.id, tx.esmtp, tx.sub, tx.env, time.Now())
 	b := newBody(r, received, s.lis.conf.BareNewline == "reject", s.srv.conf.MaxMessageBytes)
+	if t := tx.tight; t != nil && t.MaxBytes < b.max {
+		b.max, b.over = t.MaxBytes, t.tooBig(tx.tightTo)
+	}
 	b.declared = func() int64 { return declared(s.peer) }
 	b.hangUp = s.conn.hangUp
 	return b

@@ -110,7 +110,19 @@ func apply(t *testing.T, c *smtpd.Config, kv string) {
 	case "max_auth_failures":
 		c.MaxAuthFailures = number()
 	case "public":
-		c.Public = func(to mail.Address) bool { return mail.MatchAddress(value, to) }
+		address, bounds, _ := strings.Cut(value, ",")
+		svc := &smtpd.Service{Name: "public"}
+		if bounds != "" {
+			if _, err := fmt.Sscanf(bounds, "%d,%d,%d", &svc.MaxBytes, &svc.PerClient, &svc.PerMinute); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.Public = func(_ *mail.Submitter, _, to mail.Address) *smtpd.Service {
+			if mail.MatchAddress(address, to) {
+				return svc
+			}
+			return nil
+		}
 	default:
 		t.Fatalf("a transcript cannot set %s", key)
 	}

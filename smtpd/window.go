@@ -15,14 +15,17 @@ import (
 type window struct {
 	limit  int
 	slot   time.Duration
-	epoch  time.Time // slots are numbered from here; it holds the monotonic clock, which nobody sets
+	epoch  time.Time // slots are numbered from here
 	counts []int     // a ring, by number of slot
 	newest int64     // the slot of now
 	total  int
 }
 
-func newWindow(limit int, slot, length time.Duration) *window {
-	return &window{limit: limit, slot: slot, counts: make([]int, int(length/slot)+1), epoch: time.Now().Add(-2 * length)}
+// newWindow numbers its slots from epoch, which must be more than a slot and the
+// length before all that is counted. A clock's monotonic part in it keeps time from
+// being set back.
+func newWindow(limit int, slot, length time.Duration, epoch time.Time) *window {
+	return &window{limit: limit, slot: slot, counts: make([]int, int(length/slot)+1), epoch: epoch}
 }
 
 func (w *window) number(t time.Time) int64 { return int64(t.Sub(w.epoch) / w.slot) }
@@ -90,10 +93,10 @@ func newQuotas(c *Config) quotas {
 func (all quotas) add(name string, perMinute, perDay int) {
 	q := &quota{name: name}
 	if perMinute > 0 {
-		q.minute = newWindow(perMinute, time.Second, time.Minute)
+		q.minute = newWindow(perMinute, time.Second, time.Minute, time.Now().Add(-2*time.Minute))
 	}
 	if perDay > 0 {
-		q.day = newWindow(perDay, time.Minute, 24*time.Hour)
+		q.day = newWindow(perDay, time.Minute, 24*time.Hour, time.Now().Add(-48*time.Hour))
 	}
 	if q.minute != nil || q.day != nil {
 		all[strings.ToLower(name)] = q

@@ -65,6 +65,7 @@ func CheckSigned(ctx context.Context, now time.Time, lookup func(context.Context
 // Desk is the intake of a gateway that listens nowhere.
 type Desk struct {
 	smtpd.Intake
+	SMTP  *smtpd.Server // for who wants it to listen
 	Spool *spool.Spool
 	Close func() error
 }
@@ -76,7 +77,28 @@ func OpenDesk(cfg *Config, lookup func(context.Context, string) ([]string, error
 		return Desk{}, err
 	}
 	a.intake.lookup = lookup
-	return Desk{a.intake, a.spool, a.close}, nil
+	return Desk{a.intake, a.smtp, a.spool, a.close}, nil
+}
+
+// OpenServices is a desk that writes a log and forwards what comes to the postmaster.
+func OpenServices(cfg *Config, log *slog.Logger, forward func(context.Context, *mail.Submitter, mail.Address, []byte) error) (Desk, error) {
+	a, err := newApp(cfg, log)
+	if err != nil {
+		return Desk{}, err
+	}
+	a.intake.forward = forward
+	return Desk{a.intake, a.smtp, a.spool, a.close}, nil
+}
+
+// ServiceOf is what an address names: the kind of service and its code.
+func ServiceOf(cfg *Config, sub *mail.Submitter, from, to mail.Address) (kind, code string) {
+	svc := newServices(cfg).of(sub, from, to)
+	return string(svc.kind), svc.code
+}
+
+// ServiceBound is the bound of a kind of service.
+func ServiceBound(cfg *Config, kind string) *smtpd.Service {
+	return newServices(cfg).bounds[serviceKind(kind)]
 }
 
 // NewProgress shows how far something has come on w.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"mime"
 	"net"
-	"net/textproto"
 	"slices"
 	"strings"
 	"syscall"
@@ -39,7 +36,9 @@ type intake struct {
 	keys    *sign.Keys
 	keyring *optout.Keyring
 	log     *slog.Logger
+	forward forwarding // of mail to the postmaster; nil: it is refused
 
+	services *services
 	lists    map[string]*ListConfig // by address key
 	ours     map[string]bool        // domains that have lists and nobody's mailbox
 	location *time.Location
@@ -52,7 +51,7 @@ type intake struct {
 const largeMail = 4 << 20
 
 func newIntake(cfg *Config, s *spool.Spool, index *directory.Index, fields *expand.Fields, keys *sign.Keys, keyring *optout.Keyring, log *slog.Logger) *intake {
-	in := &intake{cfg: cfg, spool: s, index: index, fields: fields, keys: keys, keyring: keyring, log: log,
+	in := &intake{services: newServices(cfg), cfg: cfg, spool: s, index: index, fields: fields, keys: keys, keyring: keyring, log: log,
 		lists: map[string]*ListConfig{}, ours: map[string]bool{}, location: cfg.location(), large: make(chan struct{}, 1), lookup: net.DefaultResolver.LookupTXT}
 	for i := range cfg.Lists {
 		l := &cfg.Lists[i]
@@ -65,15 +64,10 @@ func newIntake(cfg *Config, s *spool.Spool, index *directory.Index, fields *expa
 	return in
 }
 
-// public names the recipients that anybody may write to.
-func (in *intake) public(to mail.Address) bool {
-	return in.cfg.OptOut.Mailto != "" && to.Key() == in.cfg.OptOut.Mailto.Key()
-}
-
 // Check decides one recipient.
 func (in *intake) Check(_ context.Context, sub *mail.Submitter, from, to mail.Address) error {
-	if in.public(to) {
-		return nil
+	if svc := in.services.of(sub, from, to); svc.kind != noService {
+		return in.checkService(svc)
 	}
 	if l := in.lists[to.Key()]; l != nil {
 		return in.checkList(sub, from, l)
@@ -132,11 +126,13 @@ func (in *intake) Accept(ctx context.Context, sub *mail.Submitter, env mail.Enve
 		return "", full(err)
 	}
 	now := time.Now()
-	env, left := in.takeOptOuts(env)
-	if left {
-		if err := in.leaveByMail(ctx, sub, body, now); err != nil || len(env.Recipients) == 0 {
-			return mail.NewID(now), err
-		}
+	env, asked := in.services.take(sub, env)
+	serve, err := in.serve(ctx, sub, env.From, asked, body, now)
+	if err != nil {
+		return "", err
+	}
+	if len(env.Recipients) == 0 {
+		return mail.NewID(now), serve()
 	}
 	if err := in.checkSigned(ctx, sub, env, body); err != nil {
 		return "", err
@@ -155,6 +151,9 @@ func (in *intake) Accept(ctx context.Context, sub *mail.Submitter, env mail.Enve
 	}
 	msgs, err := in.messages(sub, env, raw, now)
 	if err != nil {
+		return "", err
+	}
+	if err := serve(); err != nil { // nothing refuses the mail any more
 		return "", err
 	}
 	return in.keep(ctx, sub, body, msgs)
@@ -447,58 +446,10 @@ func fingerprint(from mail.Address, raw []byte) string {
 
 // headerValue is the first value of a field, unfolded, decoded no further.
 func headerValue(raw []byte, name string) string {
-	var value []string
-	for line := range bytes.Lines(raw) {
-		text := strings.TrimRight(string(line), "\r\n")
-		if text == "" {
-			break
-		}
-		if value != nil {
-			if text[0] != ' ' && text[0] != '\t' {
-				break
-			}
-			value = append(value, strings.TrimSpace(text))
-			continue
-		}
-		if k, v, ok := strings.Cut(text, ":"); ok && textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(k)) == name {
-			value = []string{strings.TrimSpace(v)}
+	for k, v := range headerFields(raw) {
+		if k == name {
+			return v
 		}
 	}
-	return strings.Join(value, "")
-}
-
-// takeOptOuts takes the unsubscribe address off the envelope.
-func (in *intake) takeOptOuts(env mail.Envelope) (mail.Envelope, bool) {
-	var rest []mail.Address
-	for _, to := range env.Recipients {
-		if !in.public(to) {
-			rest = append(rest, to)
-		}
-	}
-	taken := len(rest) < len(env.Recipients)
-	env.Recipients = rest
-	return env, taken
-}
-
-// leaveByMail unsubscribes whom the token in the Subject names, whatever From
-// says (RFC 2369 §3.2). Mail without a valid token changes nothing.
-func (in *intake) leaveByMail(ctx context.Context, sub *mail.Submitter, body *spool.Body, now time.Time) error {
-	raw, err := body.Bytes()
-	if err != nil {
-		return full(err)
-	}
-	token := headerValue(raw, "Subject")
-	if decoded, err := new(mime.WordDecoder).DecodeHeader(token); err == nil {
-		token = decoded
-	}
-	claim, err := in.keyring.Open(strings.Join(strings.Fields(token), ""))
-	if err != nil {
-		return mail.Refuse(550, "5.6.0", "this address only takes the unsubscribe mail that a List-Unsubscribe header asks for, with its code as the subject; the code is missing or damaged")
-	}
-	ev := directory.Evidence{At: now, How: "mailto", Remote: sub.Remote, Message: claim.Message}
-	if err := in.index.OptOut(ctx, claim.User, claim.List, ev); err != nil {
-		return &mail.Error{Code: 451, Enhanced: "4.3.0", Public: "the unsubscription could not be stored; try again later", Err: err}
-	}
-	in.log.Info("unsubscribed", "list", claim.List, "how", "mailto", "session", sub.Session)
-	return nil
+	return ""
 }

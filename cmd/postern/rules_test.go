@@ -30,6 +30,8 @@ func rules() map[string][]string {
 		"a bare HELO is enough":                       {"bare-helo"},
 		"letters beyond ASCII":                        {"non-ascii"},
 		"no open relay":                               {"open-relay"},
+		"strangers reach the gateway's own addresses": {"services"},
+		"a bounce is of a mail that was sent here":    {"bounces"},
 		"each recipient by its own rule":              {"mixed-recipients", "refused-for-all", "list-from-afar"},
 		"a repeated submission is expanded once":      {"lost-250", "lost-250-changed"},
 		"what clients write beside the letter of RFC": {"quirks", "quirks-parameters", "quirks-order", "wrong-commands"},

@@ -32,7 +32,8 @@ import (
 //	ID: n                 the last reply names the n-th message
 //	KILL                  kill -9, and another start
 //
-// The name "copy:ADDR" of a mail is what has left for ADDR. The Message-IDs of
+// The name "copy:ADDR" of a mail is what has left for ADDR, and "report:FILE ADDR WHO"
+// a report of relay/events/testdata about that copy, which says that it was for WHO. The Message-IDs of
 // files are another's in each transcript, so that none repeats another.
 //
 // Clients come from 127.0.0.0/24, where all is allowed; 127.0.4.0/24, a scanner
@@ -152,6 +153,9 @@ func (s *stage) play(file string) error {
 		if to, sent := strings.CutPrefix(name, "copy:"); sent {
 			return s.left(to)
 		}
+		if about, report := strings.CutPrefix(name, "report:"); report {
+			return s.report(strings.Fields(about))
+		}
 		raw, err := transcript.Mail(filepath.Join(filepath.Dir(file), name))
 		of := strings.TrimSuffix(filepath.Base(file), ".txt")
 		return bytes.Replace(raw, []byte("\r\nMessage-ID: <"), []byte("\r\nMessage-ID: <"+of+"."), 1), err
@@ -228,6 +232,20 @@ func (s *stage) left(to string) ([]byte, error) {
 		return nil, fmt.Errorf("nothing has left for %s, but for %v", to, slices.Sorted(maps.Keys(s.out.mails)))
 	}
 	return bytes.Clone(raw), nil
+}
+
+// report is a report about the copy that has left for an address.
+func (s *stage) report(about []string) ([]byte, error) {
+	if len(about) != 3 {
+		return nil, fmt.Errorf("%q is no file, address and recipient", about)
+	}
+	copied, err := s.left(about[1])
+	if err != nil {
+		return nil, err
+	}
+	raw, err := transcript.Mail(filepath.Join("../../relay/events/testdata", about[0]))
+	id := strings.Trim(header(copied, "Message-Id"), "<>")
+	return []byte(strings.NewReplacer("01KBQ7ZJ3N8R5T9V2W4X6Y8Z0A-1@gw.example.com", id, "kim@example.net", about[2], "KIM@example.net", about[2]).Replace(string(raw))), err
 }
 
 func (s *stage) copyFits(arg string, should bool) error {

@@ -66,6 +66,7 @@ var refusals = []rule{
 	{"null-sender", anyNo(saysNullSender, saysNullToList), explained("")},
 	{"lists-only", anyNo(saysListsOnly), explained("")},
 	{"list-right", anyNo(saysNotTheList), explained("")},
+	{"service", anyNo(saysOperator, saysServiceOnly, saysServiceSize, saysServiceRate), explained("")},
 	{"unknown-list", refused(550, "5.1.1"), explained("Mend the address in the device, or add a [[list]] with this address.")},
 	{"dkim-needed", anyNo(saysNotInTo), explained("")},
 	{"dkim-needed", anyNo(saysUnsigned), explained("Let the mail program log in, or switch on DKIM signing in the mail system that sends it.")},

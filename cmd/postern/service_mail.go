@@ -1,0 +1,296 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"mime"
+	netmail "net/mail"
+	"net/textproto"
+	"strings"
+	"time"
+
+	"postern/directory"
+	"postern/expand"
+	"postern/mail"
+	"postern/relay/events"
+	"postern/spool"
+)
+
+// maxHops is how many Received fields a mail to the postmaster may bear, ours
+// included, before it goes in a circle.
+const maxHops = 50
+
+// forwarding takes a mail for the administrator into custody, on its way to
+// notices.operator.
+type forwarding func(ctx context.Context, sub *mail.Submitter, from mail.Address, raw []byte) error
+
+// checkService decides about a service recipient at RCPT.
+func (in *intake) checkService(svc service) error {
+	if svc.kind != postmaster {
+		return nil
+	}
+	switch {
+	case in.cfg.Notices.Operator == "":
+		return mail.Refuse(550, "5.1.1", "nobody reads the mail to %s: the administrator of this gateway has to set notices.operator to an address", svc.to)
+	case in.forward == nil:
+		return mail.Refuse(550, "5.1.1", "mail to %s cannot be forwarded to notices.operator by this version of the gateway", svc.to)
+	}
+	return in.checkRoom()
+}
+
+// errand is what is left to do for a service when nothing refuses its mail.
+type errand func() error
+
+// serve lets every service of a submission judge its mail, which each of them may
+// refuse for all recipients. What they do with it is left to the errand returned.
+func (in *intake) serve(ctx context.Context, sub *mail.Submitter, from mail.Address, asked []service, body *spool.Body, now time.Time) (errand, error) {
+	var errands []errand
+	for _, svc := range asked {
+		e, err := in.errand(ctx, sub, from, svc, body, now)
+		if err != nil {
+			return nil, err
+		}
+		errands = append(errands, e)
+	}
+	return func() error {
+		for _, e := range errands {
+			if err := e(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
+}
+
+func (in *intake) errand(ctx context.Context, sub *mail.Submitter, from mail.Address, svc service, body *spool.Body, now time.Time) (errand, error) {
+	switch svc.kind {
+	case unsubscribe:
+		return in.leaveByMail(ctx, sub, body, now)
+	case bounces:
+		return in.takeReport(sub, svc, body)
+	case postmaster:
+		return in.tellPostmaster(ctx, sub, from, svc, body)
+	}
+	return nil, mail.Refuse(550, "5.3.3", "this version takes no release by mail: have an administrator run `postern queue resume ID` on the gateway's machine, or press Release on the administrators' page")
+}
+
+// leaveByMail unsubscribes whom the token in the Subject names, whatever From
+// says (RFC 2369 §3.2). Mail without a valid token changes nothing.
+func (in *intake) leaveByMail(ctx context.Context, sub *mail.Submitter, body *spool.Body, now time.Time) (errand, error) {
+	raw, err := body.Bytes()
+	if err != nil {
+		return nil, full(err)
+	}
+	token := headerValue(raw, "Subject")
+	if decoded, err := new(mime.WordDecoder).DecodeHeader(token); err == nil {
+		token = decoded
+	}
+	claim, err := in.keyring.Open(strings.Join(strings.Fields(token), ""))
+	if err != nil {
+		return nil, mail.Refuse(550, "5.6.0", "this address only takes the unsubscribe mail that a List-Unsubscribe header asks for, with its code as the subject; the code is missing or damaged")
+	}
+	return func() error {
+		ev := directory.Evidence{At: now, How: "mailto", Remote: sub.Remote, Message: claim.Message}
+		if err := in.index.OptOut(ctx, claim.User, claim.List, ev); err != nil {
+			return &mail.Error{Code: 451, Enhanced: "4.3.0", Public: "the unsubscription could not be stored; try again later", Err: err}
+		}
+		in.log.Info("unsubscribed", "list", claim.List, "how", "mailto", "session", sub.Session)
+		return nil
+	}, nil
+}
+
+// tellPostmaster forwards a mail to the administrator, unless it comes from a
+// machine: what the forwarded mail itself causes, a bounce or an automatic reply,
+// would be forwarded again. Such a mail is taken, and the log says so.
+func (in *intake) tellPostmaster(ctx context.Context, sub *mail.Submitter, from mail.Address, svc service, body *spool.Body) (errand, error) {
+	if err := in.checkService(svc); err != nil { // RCPT has asked; this is for who does not
+		return nil, err
+	}
+	raw, err := body.Bytes()
+	if err != nil {
+		return nil, full(err)
+	}
+	return func() error {
+		log := in.log.With("to", svc.to, "from", from, "submitter", sub.Name, "session", sub.Session)
+		if why := in.circling(raw); why != "" {
+			log.Warn("mail to the postmaster was taken and not forwarded", "reason", why)
+			return nil
+		}
+		if err := in.forward(ctx, sub, from, raw); err != nil {
+			return full(err)
+		}
+		log.Info("mail to the postmaster was forwarded", "operator", in.cfg.Notices.Operator, "bytes", len(raw))
+		return nil
+	}, nil
+}
+
+// circling says why a mail to the postmaster must not be forwarded; "" when it may.
+func (in *intake) circling(raw []byte) string {
+	hops := 0
+	for name, value := range headerFields(raw) {
+		switch name {
+		case "Auto-Submitted":
+			word, _, _ := strings.Cut(value, ";")
+			word, _, _ = strings.Cut(word, "(")
+			if !strings.EqualFold(strings.TrimSpace(word), "no") {
+				return "it was sent by a machine (Auto-Submitted, RFC 3834)"
+			}
+		case textproto.CanonicalMIMEHeaderKey(expand.MarkHeader):
+			return "it is a copy that this gateway has sent (" + expand.MarkHeader + ")"
+		case "Received":
+			if hops++; hops > maxHops {
+				return "it has been through too many hosts (Received)"
+			}
+		case "From":
+			if in.isNotice(value) {
+				return "it is a notice of this gateway (From)"
+			}
+		}
+	}
+	return ""
+}
+
+// isNotice says whether a From is that of our own notices.
+func (in *intake) isNotice(from string) bool {
+	own := in.cfg.Notices.From
+	boxes, err := netmail.ParseAddressList(from)
+	if err != nil {
+		return own != "" && strings.Contains(strings.ToLower(from), strings.ToLower(string(own)))
+	}
+	for _, b := range boxes {
+		if own != "" && mail.Address(b.Address).Key() == own.Key() {
+			return true
+		}
+	}
+	return false
+}
+
+// takeReport takes a bounce or a complaint about a copy that the spool knows. It
+// changes nothing yet but the log.
+func (in *intake) takeReport(sub *mail.Submitter, svc service, body *spool.Body) (errand, error) {
+	f, err := body.Reader()
+	if err != nil {
+		return nil, full(err)
+	}
+	none := mail.Refuse(550, "5.1.1", "this address only takes reports about mail that this gateway has sent, as mail servers write them (RFC 3464, RFC 5965), and this is not one about a mail that it knows")
+	r, err := events.ParseReport(io.NewSectionReader(f, 0, body.Size()))
+	if errors.Is(err, events.ErrNoReport) {
+		return nil, none
+	} else if err != nil {
+		return nil, full(err)
+	}
+	c, fate, err := in.reported(svc.code, &r)
+	if errors.Is(err, spool.ErrNotFound) {
+		return nil, none
+	} else if err != nil {
+		return nil, full(err)
+	}
+	return func() error {
+		in.log.Info(whatCame(&r, fate), "message", c.Message, "copy", c.Seq, "to", c.To, "status", fate.Status, "action", fate.Action,
+			"complaint", r.Complaint, "diagnostic", fate.Diagnostic, "reporter", r.Reporter, "session", sub.Session)
+		return nil
+	}, nil
+}
+
+// whatCame names a report in the log. Not every one is bad news: a delay may end
+// well, and "not-spam" is the opposite of a complaint.
+func whatCame(r *events.Report, fate events.Recipient) string {
+	switch {
+	case r.Complaint == "not-spam", r.Complaint == "" && fate.Action != "failed":
+		return "report came back"
+	case r.Complaint != "":
+		return "complaint came back"
+	}
+	return "bounce came back"
+}
+
+// reported finds the copy that a report speaks of, and what it says of it: by the
+// code of the address when that is a copy's tag, else by the Message-ID of the
+// returned mail, which is the tag for a list's copy and may be the message's id for
+// ordinary mail. That a copy is known is not enough: the report must be about its
+// recipient. A complaint speaks of the one who got the copy, whom many leave out.
+func (in *intake) reported(code string, r *events.Report) (mail.Copy, events.Recipient, error) {
+	c, err := in.byTag(code)
+	if errors.Is(err, errNoTag) {
+		left, _, _ := strings.Cut(r.MessageID, "@")
+		if c, err = in.byTag(left); errors.Is(err, errNoTag) {
+			return in.byMessage(left, r)
+		}
+	}
+	if err != nil {
+		return c, events.Recipient{}, err
+	}
+	if r.Complaint != "" {
+		return c, events.Recipient{}, nil
+	}
+	for _, fate := range r.Recipients {
+		if fate.Is(c.To) {
+			return c, fate, nil
+		}
+	}
+	return c, events.Recipient{}, spool.ErrNotFound
+}
+
+// errNoTag is the error of a code that is no copy's tag, known or not.
+var errNoTag = errors.New("not a copy's tag")
+
+func (in *intake) byTag(tag string) (mail.Copy, error) {
+	id, seq, err := mail.ParseTag(tag)
+	if err != nil || seq == 0 {
+		return mail.Copy{}, errNoTag
+	}
+	found, err := in.spool.Copies(id, seq-1, 1)
+	if err != nil {
+		return mail.Copy{}, err
+	}
+	if len(found) == 0 || found[0].Seq != seq {
+		return mail.Copy{}, spool.ErrNotFound
+	}
+	return found[0], nil
+}
+
+// byMessage finds the copy of a message for somebody whom the report names.
+func (in *intake) byMessage(id string, r *events.Report) (mail.Copy, events.Recipient, error) {
+	message, err := mail.ParseID(id)
+	if err != nil {
+		return mail.Copy{}, events.Recipient{}, spool.ErrNotFound
+	}
+	for _, fate := range r.Recipients {
+		for _, to := range []mail.Address{fate.Original, fate.Final} {
+			c, err := in.spool.CopyTo(message, to)
+			if to != "" && !errors.Is(err, spool.ErrNotFound) {
+				return c, fate, err
+			}
+		}
+	}
+	return mail.Copy{}, events.Recipient{}, spool.ErrNotFound
+}
+
+// headerFields are the fields of a header, unfolded, decoded no further, by their
+// canonical names.
+func headerFields(raw []byte) func(yield func(name, value string) bool) {
+	return func(yield func(name, value string) bool) {
+		var name string
+		var value []string
+		for line := range bytes.Lines(raw) {
+			text := strings.TrimRight(string(line), "\r\n")
+			if text == "" {
+				break
+			}
+			if text[0] == ' ' || text[0] == '\t' {
+				value = append(value, strings.TrimSpace(text))
+				continue
+			}
+			if name != "" && !yield(name, strings.Join(value, "")) {
+				return
+			}
+			k, v, _ := strings.Cut(text, ":")
+			name, value = textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(k)), []string{strings.TrimSpace(v)}
+		}
+		if name != "" {
+			yield(name, strings.Join(value, ""))
+		}
+	}
+}
