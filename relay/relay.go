@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"time"
 
@@ -22,8 +23,11 @@ type Config struct {
 	// SevenBit encodes an ordinary mail that the lane's sender cannot carry as it is,
 	// before it is signed; an error keeps its class. nil: nothing is encoded.
 	SevenBit func(mail.Content) (mail.Content, error)
-	// Sign signs for the mailbox in From; an error pauses its message.
-	Sign func(mail.Content, mail.Address) (mail.Content, error)
+	// Sign signs for the mailbox in From; an error pauses its message. Signers bounds
+	// how many signatures are made at a time for each priority, because they keep a
+	// processor busy each; 0: as many as there are processors.
+	Sign    func(mail.Content, mail.Address) (mail.Content, error)
+	Signers int
 	// Blocked says, from a local index, that an address gets nothing: the state
 	// is Suppressed or Unsubscribed, and the reason is for people. listID is ""
 	// for ordinary mail.
@@ -41,9 +45,12 @@ type Config struct {
 type Relay struct {
 	cfg   Config
 	lanes []*lane
-	wg    sync.WaitGroup
-	halt  context.CancelFunc // ends claiming
-	abort context.CancelFunc // ends sends under way
+	// signing has a place for each signature that is being made: of bulk mail, and of
+	// transactional mail, which does not wait for bulk.
+	signing [2]chan struct{}
+	wg      sync.WaitGroup
+	halt    context.CancelFunc // ends claiming
+	abort   context.CancelFunc // ends sends under way
 }
 
 type lane struct {
@@ -61,7 +68,10 @@ func New(cfg Config) (*Relay, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Relay{cfg: cfg}
+	if cfg.Signers <= 0 {
+		cfg.Signers = runtime.GOMAXPROCS(0)
+	}
+	r := &Relay{cfg: cfg, signing: [2]chan struct{}{make(chan struct{}, cfg.Signers), make(chan struct{}, cfg.Signers)}}
 	for _, lc := range cfg.Lanes {
 		if lc.Concurrency < 1 {
 			return nil, fmt.Errorf("lane %s: concurrency is %d; it must be at least 1", lc.Name, lc.Concurrency)
@@ -363,11 +373,19 @@ func (l *lane) content(c *spool.Claim) (content mail.Content, err error) {
 		}
 	}
 	if cfg.Sign != nil {
-		if content, err = cfg.Sign(content, c.Message.HeaderFrom); err != nil {
+		if content, err = l.r.sign(content, c); err != nil {
 			return content, unmade(err)
 		}
 	}
 	return content, nil
+}
+
+// sign waits for one of the places.
+func (r *Relay) sign(content mail.Content, c *spool.Claim) (mail.Content, error) {
+	places := r.signing[bulk(*c)]
+	places <- struct{}{}
+	defer func() { <-places }()
+	return r.cfg.Sign(content, c.Message.HeaderFrom)
 }
 
 // unmade pauses the message.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 )
@@ -35,6 +36,7 @@ func (serveCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
+	cfg.signers = spareProcessors()
 	app, err := newApp(cfg, newLog(s.stderr, cfg.Log))
 	if err != nil {
 		return err
@@ -57,6 +59,23 @@ func (serveCmd) Run(s *session) error {
 		}
 		return stopOrBeStopped(app, signals)
 	}
+}
+
+// spare is how many threads may run Go code beside those that sign.
+const spare = 2
+
+// spareProcessors says how many signatures may be made at a time: one a processor.
+// A signature keeps its thread busy for a millisecond, and Go looks for what the
+// network has brought only on a thread that has nothing to do; with as many threads
+// as processors, everybody's next step would wait behind the signatures. So there
+// are more threads, and the kernel sees to it that those which were waiting run
+// first. Who sets GOMAXPROCS has decided otherwise.
+func spareProcessors() int {
+	n := runtime.GOMAXPROCS(0)
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(n + spare)
+	}
+	return n
 }
 
 // stopOrBeStopped ends in order unless a second signal comes.

@@ -34,6 +34,8 @@ type Config struct {
 	OptOut    OptOutConfig           `toml:"optout"`
 	Admin     AdminConfig            `toml:"admin"`
 	Sync      SyncConfig             `toml:"sync"`
+
+	signers int // of relay.Config
 }
 
 type LogConfig struct {

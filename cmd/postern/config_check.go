@@ -313,6 +313,9 @@ func (k *checker) pages(c *Config) {
 	k.address("notices.from", c.Notices.From, true)
 	k.lane("notices.lane", c.Notices.Lane, c)
 	k.address("notices.operator", c.Notices.Operator, false)
+	if c.Notices.Operator != "" && c.automatic(c.Notices.Operator) {
+		k.found.add("notices.operator", "%s is read by this gateway and by no person: name a mailbox of yours", c.Notices.Operator)
+	}
 	k.oneOf("notices.language", c.Notices.Language, "ko", "en")
 	seen := map[string]string{}
 	k.hostPort("optout.listen", c.OptOut.Listen, seen)

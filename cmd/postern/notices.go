@@ -68,15 +68,8 @@ func (c *Config) noticeEnvelope() mail.Address {
 
 // automatic says whether an address is read by this gateway and by no person.
 func (c *Config) automatic(a mail.Address) bool {
-	if a.Key() == c.Notices.From.Key() || a.Key() == c.OptOut.Mailto.Key() {
-		return true
-	}
-	for i := range c.Lists {
-		if a.Key() == c.Lists[i].Address.Key() {
-			return true
-		}
-	}
-	return false
+	s := newServices(c)
+	return a.Key() == c.Notices.From.Key() || s.lists[a.Key()] || s.of(&mail.Submitter{Relay: true, SendAs: []string{"*"}}, a, a).kind != noService
 }
 
 // direct hands a mail upstream without the spool, through the notices' lane or the
@@ -107,3 +100,10 @@ func (c *Config) direct(lanes []relay.LaneConfig, signs signFunc) func(context.C
 	}
 }
 
+// forward hands a stranger's mail for the postmaster on to the operator.
+func (a *App) forward(ctx context.Context, sub *mail.Submitter, from mail.Address, raw []byte) error {
+	if err := a.reporter.Postmaster(ctx, from, sub.Remote, raw); err != nil {
+		return full(err)
+	}
+	return nil
+}
