@@ -239,6 +239,11 @@ func TestTimeouts(t *testing.T) {
 		{"DATA", hello + begin + "S: 250 ok\nS: 250 ok\nSILENT", "x\r\n", failed(mail.Temporary, 0, "", "in time")},
 		{"a reply that drips and never ends", hello + begin + "S: 250 ok\nS: 250 ok\nDRIP: 354-go on waiting", "x\r\n", failed(mail.Temporary, 0, "", "in time")},
 		{"after the dot", hello + begin + "S: 250 ok\nS: 250 ok\nS: 354 go\nGOT\nSILENT", "x\r\n", failed(mail.Uncertain, 0, "", "may have been sent")},
+		{"a greeting that drips", "DRIP: 220-up", "x\r\n", failed(mail.Unreachable, 0, "", "in time")},
+		{"an EHLO that drips", "S: 220 up\nC: EHLO *\nS: 250-up\nDRIP: 250-x", "x\r\n", failed(mail.Unreachable, 0, "", "in time")},
+		{"a reply to MAIL that drips", hello + begin + "DRIP: 250-x", "x\r\n", failed(mail.Unreachable, 0, "", "in time")},
+		{"BDAT", helloChunks + announced + "BDAT\nSILENT", "x\r\n", failed(mail.Uncertain, 0, "", "may have been sent")},
+		{"a reply to BDAT that drips", helloChunks + announced + "BDAT\nDRIP: 250-x", "x\r\n", failed(mail.Uncertain, 0, "", "may have been sent")},
 		{"a final reply that drips", hello + begin + "S: 250 ok\nS: 250 ok\nS: 354 go\nGOT\nDRIP: 250 o", "x\r\n", failed(mail.Uncertain, 0, "", "may have been sent")},
 	} {
 		t.Run(c.name, func(t *testing.T) {

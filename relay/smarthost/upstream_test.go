@@ -26,7 +26,7 @@ import (
 //	PART             it takes a BDAT command and half of its chunk
 //	TAKE             it waits for the first octets of a mail
 //	TLS              both change to TLS
-//	DRIP: 250 ok     it says a line octet by octet and never ends it
+//	DRIP: 250 ok     it says this octet by octet, over and over, and never ends the line
 //	EOF              it closes the connection; RST it resets it
 //	QUIET            nothing that it was not asked for yet has come
 //	TELL             it lets the test go on that waits for u.told
@@ -104,12 +104,7 @@ func (u *upstream) play(raw net.Conn, n int) {
 				return
 			}
 		case "DRIP:":
-			for i := range len(rest) {
-				if _, err := c.Write([]byte(rest[i : i+1])); err != nil {
-					return
-				}
-			}
-			silent(r)
+			drip(c, rest)
 			return
 		case "C:":
 			line, err := r.ReadString('\n')
@@ -163,6 +158,17 @@ func matches(want, got string) bool {
 		return strings.HasPrefix(got, head)
 	}
 	return want == got
+}
+
+func drip(c net.Conn, text string) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for i := 0; ; i = (i + 1) % len(text) {
+		<-tick.C
+		if _, err := c.Write([]byte(text[i : i+1])); err != nil {
+			return
+		}
+	}
 }
 
 func silent(r *bufio.Reader) {
@@ -244,5 +250,5 @@ func certificate(t testing.TB, change ...func(*x509.Certificate)) (*tls.Config, 
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(leaf)
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, pool
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}}}, pool
 }
