@@ -3,7 +3,9 @@ package smarthost_test
 import (
 	"context"
 	"crypto/tls"
+	"net"
 	"strings"
+	"syscall"
 	"testing"
 
 	"postern/mail"
@@ -123,6 +125,43 @@ func TestPartOfAMail(t *testing.T) {
 				_, err := s.Send(context.Background(), copyTo("b@example.net", big))
 				c.want.check(t, 1, err)
 			})
+		}
+	}
+}
+
+// full is a connection that takes so many octets and then breaks.
+type full struct {
+	net.Conn
+	room int
+}
+
+func (f *full) Write(b []byte) (int, error) {
+	if len(b) > f.room {
+		return f.room, syscall.EPIPE
+	}
+	f.room -= len(b)
+	return len(b), nil
+}
+
+// Wherever the connection breaks, the result is unknown only if what makes the
+// mail whole may have gone out.
+func TestWriteKnowsWhatWentOut(t *testing.T) {
+	c := mail.Content{Header: []byte("Subject: x\r\n"), Body: [][]byte{[]byte("a\r\n"), []byte(".b\r\n")}}
+	for _, way := range []struct {
+		bdat, tls bool
+		size      int
+		certain   int // so many octets and fewer: it was certainly not handed over
+	}{
+		{false, false, 12 + 2 + 3 + 5 + 3, 12 + 2 + 3 + 5},
+		{false, true, 12 + 2 + 3 + 5 + 3, 12 + 2 + 3 + 5 + 2}, // no part of a record
+		{true, false, 14 + 21, 14 + 20},                       // no part of a chunk
+		{true, true, 14 + 21, 14 + 20},
+	} {
+		for room := range way.size + 1 {
+			sent, err := smarthost.Write(&full{room: room}, c, way.bdat, way.tls)
+			if want := room > way.certain; sent != want || (err == nil) != (room == way.size) {
+				t.Errorf("%+v, %d octets: sent %v, want %v; %v", way, room, sent, want, err)
+			}
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/relay"
 )
 
 // Idle is how many connections wait to be used again.
@@ -22,6 +23,16 @@ func Wire(c mail.Content) ([]byte, int64) {
 	b := net.Buffers(bufs)
 	out, _ := io.ReadAll(&b)
 	return out, size
+}
+
+// Write hands a mail to a connection and says whether the end of it may have gone
+// out.
+func Write(nc net.Conn, content mail.Content, bdat, tls bool) (sent bool, err error) {
+	c := &conn{nc: nc, bdat: bdat}
+	if tls {
+		c.records = bufio.NewWriterSize(nc, 2*maxRecord)
+	}
+	return c.write(&envelope{d: &relay.Delivery{Content: content}, size: content.Size()})
 }
 
 // ReadReply reads a reply with all its words.

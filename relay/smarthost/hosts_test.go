@@ -44,7 +44,7 @@ func TestOrderOfTheHosts(t *testing.T) {
 
 	one := sender(t, a)
 	smarthost.Rest(one, a, start)
-	if got, probe := smarthost.Order(one, start); len(got) != 1 || probe {
+	if got, probe := smarthost.Order(one, start.Add(time.Minute)); len(got) != 1 || probe {
 		t.Errorf("a host alone: %v, %v", got, probe)
 	}
 }
@@ -258,6 +258,21 @@ func TestEndOfAKeptSession(t *testing.T) {
 				t.Errorf("%d connections to the other host, want %d", b.connections(), want)
 			}
 		})
+	}
+}
+
+// A session from before the rest of its host does not show that the host is back.
+func TestRestedHostIsDialled(t *testing.T) {
+	a, b := startUpstream(t, hello+accept, hello+accept), startUpstream(t)
+	s := sender(t, a.addr(), with(b.addr()))
+	for range 2 {
+		if _, err := s.Send(context.Background(), copyTo("b@example.net", "x\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		smarthost.Rest(s, a.addr(), time.Now().Add(-time.Minute))
+	}
+	if a.connections() != 2 {
+		t.Errorf("%d connections", a.connections())
 	}
 }
 

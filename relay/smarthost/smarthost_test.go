@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -383,6 +384,28 @@ func TestCloseSaysQuit(t *testing.T) {
 	}
 	_, err := s.Send(context.Background(), copyTo("b@example.net", "x\r\n"))
 	failed(mail.Unreachable, 0, "", "closed").check(t, 2, err)
+}
+
+func TestOneDeadConnectionIsEnough(t *testing.T) {
+	answers := "S: 250 ok\nS: 250 ok\nS: 354 go\nGOT\nS: 250 ok\n"
+	u := startUpstream(t, hello+begin+"WAIT\n"+answers+"EOF", hello+begin+"TELL\n"+answers+"EOF", hello+accept)
+	s := sender(t, u.addr())
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			if _, err := s.Send(context.Background(), copyTo("b@example.net", "x\r\n")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	both.Wait()
+	if _, err := s.Send(context.Background(), copyTo("b@example.net", "x\r\n")); err != nil {
+		t.Error(err)
+	}
+	// One was found dead, the other was not asked, and there is a new one.
+	if u.connections() != 3 || smarthost.Idle(s) != 2 {
+		t.Errorf("%d connections, %d kept", u.connections(), smarthost.Idle(s))
+	}
 }
 
 func TestIdleConnectionIsClosedWithQuit(t *testing.T) {

@@ -30,6 +30,7 @@ import (
 //	EOF              it closes the connection; RST it resets it
 //	QUIET            nothing that it was not asked for yet has come
 //	TELL             it lets the test go on that waits for u.told
+//	WAIT             it waits for the TELL of another connection
 //	SILENT           it says nothing more until the client goes
 //
 // A script that ends waits for the client to go, as SILENT does, and takes QUIT.
@@ -118,6 +119,8 @@ func (u *upstream) play(raw net.Conn, n int) {
 			u.takeChunk(r, n, verb == "PART")
 		case "TELL":
 			close(u.told)
+		case "WAIT":
+			<-u.told
 		case "TAKE":
 			if _, err := r.Peek(100); err != nil {
 				u.t.Errorf("connection %d, %q: %v", n+1, step, err)
