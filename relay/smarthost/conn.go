@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -21,19 +20,22 @@ const maxRecord = 16 << 10
 // conn is one SMTP session. One goroutine uses it at a time.
 type conn struct {
 	s         *Sender
+	host      *host
 	raw       net.Conn // TCP
 	nc        net.Conn // raw, or TLS over it
 	r         *bufio.Reader
 	ctx       context.Context // of the Send that uses it
 	usable    bool            // another transaction may follow
 	reset     bool            // RSET must come before it
-	stale     bool            // the upstream had gone before it accepted anything of the last one
+	used      bool            // it was kept after a transaction
+	end       ending          // of the last transaction
 	idleSince time.Time
 
-	pipelining, eightBit, utf8, starttls bool
-	size                                 int64 // largest mail the upstream takes, 0: not said
-	auth                                 []string
+	pipelining, eightBit, utf8, starttls, chunking bool
+	size                                           int64 // largest mail the upstream takes, 0: not said
+	auth                                           []string
 
+	bdat bool        // this mail goes by BDAT
 	cmd  []byte      // reused for commands
 	mail net.Buffers // reused for the segments of a mail
 	out  net.Buffers // what of them is still to be written
@@ -41,18 +43,25 @@ type conn struct {
 	records *bufio.Writer // gathers segments into full TLS records; nil without TLS
 }
 
-// dial makes a session that is ready for MAIL. Every error is Unreachable or
-// AccountWide: nothing of a copy was sent.
-func (s *Sender) dial(ctx context.Context) (*conn, error) {
-	nc, err := (&net.Dialer{Timeout: s.cfg.DialTimeout}).DialContext(ctx, "tcp", s.cfg.Address)
+// ending is what a transaction that failed says beyond its error.
+type ending struct {
+	stale    bool // the session had ended before the upstream accepted anything
+	down     bool // the host is not fit for more at the moment
+	noChunks bool // the upstream does not know BDAT, and the mail was not accepted
+}
+
+// dial makes a session with h that is ready for MAIL. Nothing of a copy was sent
+// when it fails.
+func (s *Sender) dial(ctx context.Context, h *host) (*conn, error) {
+	nc, err := (&net.Dialer{Timeout: s.cfg.DialTimeout}).DialContext(ctx, "tcp", h.addr)
 	if err != nil {
-		return nil, s.unreachable(err, "%s cannot be reached: %s", s.cfg.Address, reason(err))
+		return nil, unreachable(err, "%s cannot be reached: %s", h.addr, reason(err))
 	}
-	c := &conn{s: s, raw: nc, nc: nc, r: bufio.NewReaderSize(nc, maxLine)}
+	c := &conn{s: s, host: h, raw: nc, nc: nc, r: bufio.NewReaderSize(nc, maxLine)}
 	stop := c.watch(ctx)
 	err = c.open()
 	if !stop() {
-		err = s.unreachable(errors.Join(ctx.Err(), err), "nothing was sent: sending was stopped while %s was being connected", s.cfg.Address)
+		err = unreachable(errors.Join(ctx.Err(), err), "nothing was sent: sending was stopped while %s was being connected", h.addr)
 	}
 	if err != nil {
 		c.nc.Close()
@@ -61,11 +70,11 @@ func (s *Sender) dial(ctx context.Context) (*conn, error) {
 	if !c.eightBit {
 		s.sevenBit.Store(true)
 	}
-	s.cfg.Log.Debug("connected to upstream", "address", s.cfg.Address, "tls", s.cfg.TLS, "pipelining", c.pipelining)
+	s.cfg.Log.Debug("connected to upstream", "address", h.addr, "tls", s.cfg.TLS, "pipelining", c.pipelining, "chunking", c.chunking)
 	return c, nil
 }
 
-func (s *Sender) unreachable(cause error, format string, a ...any) *mail.Error {
+func unreachable(cause error, format string, a ...any) *mail.Error {
 	return &mail.Error{Class: mail.Unreachable, Public: fmt.Sprintf(format, a...), Err: cause}
 }
 
@@ -132,10 +141,10 @@ func (c *conn) open() error {
 	c.within(s.cfg.CommandTimeout)
 	hello, err := readReply(c.r, true, false)
 	if err != nil {
-		return s.unreachable(err, "%s does not greet as a mail server: %s", s.cfg.Address, reason(err))
+		return unreachable(err, "%s does not greet as a mail server: %s", c.host.addr, reason(err))
 	}
 	if hello.code != 220 {
-		return c.refused("refuses connections", hello)
+		return c.refused("refuses connections", hello, atGreeting)
 	}
 	if err := c.ehlo(); err != nil {
 		return err
@@ -151,22 +160,22 @@ func (c *conn) open() error {
 	return c.login()
 }
 
-// refused is an Unreachable error that tells the upstream's words.
-func (c *conn) refused(what string, r reply) *mail.Error {
-	e := r.refusal(mail.Unreachable)
-	e.Public = fmt.Sprintf("%s %s: %s", c.s.cfg.Address, what, e.Public)
+// refused is the refusal of a session, in the upstream's words.
+func (c *conn) refused(what string, r reply, at stage) *mail.Error {
+	e := r.refusal(classify(at, r))
+	e.Public = fmt.Sprintf("%s %s: %s", c.host.addr, what, e.Public)
 	return e
 }
 
 func (c *conn) handshake() error {
-	t := tls.Client(c.nc, c.s.cfg.TLSConfig)
+	t := tls.Client(c.nc, c.host.tls)
 	c.within(c.s.cfg.DialTimeout)
 	if err := t.HandshakeContext(c.ctx); err != nil {
 		var cert *tls.CertificateVerificationError
 		if errors.As(err, &cert) {
-			return c.s.unreachable(err, "%s has a certificate that cannot be trusted: %s; nothing was sent", c.s.cfg.Address, cert.Err)
+			return unreachable(err, "%s has a certificate that cannot be trusted: %s; nothing was sent", c.host.addr, cert.Err)
 		}
-		return c.s.unreachable(err, "TLS with %s fails: %s; nothing was sent", c.s.cfg.Address, reason(err))
+		return unreachable(err, "TLS with %s fails: %s; nothing was sent", c.host.addr, reason(err))
 	}
 	c.nc, c.r, c.records = t, bufio.NewReaderSize(t, maxLine), bufio.NewWriterSize(t, 2*maxRecord)
 	return nil
@@ -174,18 +183,18 @@ func (c *conn) handshake() error {
 
 func (c *conn) startTLS() error {
 	if !c.starttls {
-		return c.s.unreachable(nil, "%s does not offer STARTTLS, which tls = \"starttls\" demands; nothing was sent. If it never offers it, set tls to implicit, or to none on a wire that you trust", c.s.cfg.Address)
+		return unreachable(nil, "%s does not offer STARTTLS, which tls = \"starttls\" demands; nothing was sent. If it never offers it, set tls to implicit, or to none on a wire that you trust", c.host.addr)
 	}
 	r, err := c.command("STARTTLS")
 	if err != nil {
-		return c.s.unreachable(err, "%s was lost at STARTTLS: %s", c.s.cfg.Address, reason(err))
+		return unreachable(err, "%s was lost at STARTTLS: %s", c.host.addr, reason(err))
 	}
 	if r.code != 220 {
-		return c.refused("refuses STARTTLS", r)
+		return c.refused("refuses STARTTLS", r, atTLS)
 	}
 	// What came before the handshake in the clear may be anybody's (RFC 3207 §5).
 	if c.r.Buffered() > 0 {
-		return c.s.unreachable(nil, "%s said more before TLS began, which somebody between may have put there; nothing was sent", c.s.cfg.Address)
+		return unreachable(nil, "%s said more before TLS began, which somebody between may have put there; nothing was sent", c.host.addr)
 	}
 	if err := c.handshake(); err != nil {
 		return err
@@ -197,7 +206,7 @@ func (c *conn) startTLS() error {
 // taken as one that can do nothing more.
 func (c *conn) ehlo() error {
 	s := c.s
-	c.pipelining, c.eightBit, c.utf8, c.starttls, c.size, c.auth = false, false, false, false, 0, nil
+	c.pipelining, c.eightBit, c.utf8, c.starttls, c.chunking, c.size, c.auth = false, false, false, false, false, 0, nil
 	c.within(s.cfg.CommandTimeout)
 	_, err := c.nc.Write([]byte("EHLO " + s.cfg.Hostname + "\r\n"))
 	var r reply
@@ -208,10 +217,10 @@ func (c *conn) ehlo() error {
 		r, err = c.command("HELO " + s.cfg.Hostname)
 	}
 	if err != nil {
-		return s.unreachable(err, "%s was lost at EHLO: %s", s.cfg.Address, reason(err))
+		return unreachable(err, "%s was lost at EHLO: %s", c.host.addr, reason(err))
 	}
 	if r.code != 250 {
-		return c.refused("refuses our EHLO "+s.cfg.Hostname, r)
+		return c.refused("refuses our EHLO "+s.cfg.Hostname, r, atHello)
 	}
 	for i, line := range r.lines {
 		if i > 0 {
@@ -233,6 +242,8 @@ func (c *conn) offer(words []string) {
 		c.eightBit = true
 	case "SMTPUTF8":
 		c.utf8 = true
+	case "CHUNKING":
+		c.chunking = true
 	case "STARTTLS":
 		c.starttls = true
 	case "SIZE":
@@ -249,64 +260,6 @@ func (c *conn) offer(words []string) {
 			c.auth = append(append(c.auth, first), words[1:]...)
 		}
 	}
-}
-
-// login is AUTH (RFC 4954) with PLAIN (RFC 4616), else LOGIN.
-func (c *conn) login() error {
-	account := func(format string, a ...any) error {
-		return &mail.Error{Class: mail.AccountWide, Public: fmt.Sprintf(format, a...)}
-	}
-	if _, secure := c.nc.(*tls.Conn); !secure && !isLoopback(c.nc.RemoteAddr()) {
-		return account("no login at %s: the password would cross the network in the clear; set tls to starttls or implicit", c.s.cfg.Address)
-	}
-	var r reply
-	var err error
-	enc := base64.StdEncoding.EncodeToString
-	user, password := c.s.cfg.Username, c.s.cfg.Password
-	switch {
-	case c.offers("PLAIN"):
-		r, err = c.command("AUTH PLAIN " + enc([]byte("\x00"+user+"\x00"+password)))
-	case c.offers("LOGIN"):
-		for _, line := range []string{"AUTH LOGIN", enc([]byte(user)), enc([]byte(password))} {
-			if r, err = c.command(line); err != nil || r.code != 334 {
-				break
-			}
-		}
-	default:
-		return account("%s offers no login that we know (PLAIN, LOGIN)%s", c.s.cfg.Address, c.withoutTLS())
-	}
-	switch {
-	case err != nil:
-		return c.s.unreachable(err, "%s was lost at login: %s", c.s.cfg.Address, reason(err))
-	case r.code == 235:
-		return nil
-	case r.code/100 == 4:
-		return c.refused("cannot check our login now", r)
-	}
-	e := r.refusal(mail.AccountWide)
-	e.Public = fmt.Sprintf("%s refuses the login of %s: %s", c.s.cfg.Address, user, e.Public)
-	return e
-}
-
-func (c *conn) withoutTLS() string {
-	if c.starttls && c.s.cfg.TLS == "none" {
-		return "; it may offer one after STARTTLS, so set tls to starttls"
-	}
-	return ""
-}
-
-func (c *conn) offers(mechanism string) bool {
-	for _, m := range c.auth {
-		if m == mechanism {
-			return true
-		}
-	}
-	return false
-}
-
-func isLoopback(a net.Addr) bool {
-	t, ok := a.(*net.TCPAddr)
-	return ok && t.IP.IsLoopback()
 }
 
 // quit says goodbye (RFC 5321 §4.1.1.10) without waiting long for an answer.

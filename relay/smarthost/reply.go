@@ -150,11 +150,15 @@ func (r reply) refusal(class mail.Class) *mail.Error {
 	return &mail.Error{Class: class, Code: r.code, Enhanced: e, Public: text}
 }
 
-// queueID is the id in "250 2.0.0 Ok: queued as 4XyZ"; "" when there is none.
+// queueID is the id in "250 2.0.0 Ok: queued as 4XyZ", and in Amazon SES's "250 Ok
+// 0100018f...-000000", which its events bear; "" when there is none.
 func queueID(text string) string {
 	const mark = "queued as "
 	i := strings.Index(strings.ToLower(text), mark)
 	if i < 0 {
+		if id, ok := strings.CutPrefix(text, "Ok "); ok && len(id) >= 50 && strings.Trim(id, "0123456789abcdef-") == "" {
+			return id
+		}
 		return ""
 	}
 	words := strings.Fields(text[i+len(mark):])

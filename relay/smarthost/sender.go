@@ -19,26 +19,27 @@ import (
 // Config is a lane's way to its upstream. Zero durations and a zero MaxConns
 // take the defaults that are named here.
 type Config struct {
-	Address  string // host:port
-	TLS      string // "none", "starttls" (required, never tried and left out) or "implicit"
-	Username string // "": no AUTH
+	Address  string   // host:port
+	Fallback []string // host:port each, of the same account: tried in this order when Address cannot be used
+	TLS      string   // "none", "starttls" (required, never tried and left out) or "implicit"
+	Username string   // "": no AUTH
 	Password string
 	Hostname string // our name in EHLO; "localhost" when empty
-	MaxConns int    // connections at once; 10
+	MaxConns int    // connections at once, to all hosts together; 10
 
 	DialTimeout    time.Duration // TCP and TLS; 30 s
 	CommandTimeout time.Duration // a command until its whole reply; 5 min (RFC 5321 §4.5.3.2)
 	DataTimeout    time.Duration // writing the mail, and again for the final reply; 10 min (RFC 5321 §4.5.3.2.6)
 	IdleTimeout    time.Duration // a connection that nobody needs is closed after it; 1 min
 
-	TLSConfig *tls.Config // nil: the system's authorities, TLS 1.2 and later; ServerName defaults to the host
+	TLSConfig *tls.Config // nil: the system's authorities, TLS 1.2 and later; ServerName defaults to the host that is dialled
 	Log       *slog.Logger
 }
 
 // Sender keeps connections to one upstream.
 type Sender struct {
 	cfg    Config
-	host   string
+	hosts  hosts
 	places chan struct{} // one for each connection in use
 
 	sevenBit atomic.Bool // an upstream does not offer 8BITMIME
@@ -53,28 +54,42 @@ var _ relay.Sender = (*Sender)(nil)
 
 // New checks the configuration; it does not dial. Its error joins every problem.
 func New(cfg Config) (*Sender, error) {
-	host, err := check(&cfg)
-	if err != nil {
+	hosts, problems := hostsOf(&cfg)
+	if err := errors.Join(append(problems, check(&cfg)...)...); err != nil {
 		return nil, err
 	}
-	t := cfg.TLSConfig
-	if t == nil {
-		t = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
-	t = t.Clone()
-	if t.ServerName == "" {
-		t.ServerName = host
-	}
-	cfg.TLSConfig = t
-	return &Sender{cfg: cfg, host: host, places: make(chan struct{}, cfg.MaxConns)}, nil
+	return &Sender{cfg: cfg, hosts: hosts, places: make(chan struct{}, cfg.MaxConns)}, nil
 }
 
-func check(cfg *Config) (host string, err error) {
-	var problems []error
-	host, port, err := net.SplitHostPort(cfg.Address)
-	if err != nil || host == "" || port == "" {
-		problems = append(problems, fmt.Errorf("address %q is not host:port, such as \"smtp.example.com:587\"", cfg.Address))
+func hostsOf(cfg *Config) (all hosts, problems []error) {
+	named := map[string]bool{}
+	for i, addr := range append([]string{cfg.Address}, cfg.Fallback...) {
+		what := "address"
+		if i > 0 {
+			what = "fallback"
+		}
+		name, port, err := net.SplitHostPort(addr)
+		switch {
+		case err != nil || name == "" || port == "":
+			problems = append(problems, fmt.Errorf("%s %q is not host:port, such as \"smtp.example.com:587\"", what, addr))
+		case named[addr]:
+			problems = append(problems, fmt.Errorf("%s %q is there twice", what, addr))
+		}
+		named[addr] = true
+		t := cfg.TLSConfig
+		if t == nil {
+			t = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		if t = t.Clone(); t.ServerName == "" {
+			t.ServerName = name
+		}
+		all = append(all, &host{addr: addr, tls: t})
 	}
+	return all, problems
+}
+
+// check fills in the defaults.
+func check(cfg *Config) (problems []error) {
 	switch cfg.TLS {
 	case "none", "starttls", "implicit":
 	default:
@@ -106,7 +121,7 @@ func check(cfg *Config) (host string, err error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return host, errors.Join(problems...)
+	return problems
 }
 
 // Idempotent is false: the upstream takes the same mail twice.
@@ -129,108 +144,36 @@ func (s *Sender) Send(ctx context.Context, d *relay.Delivery) (relay.Receipt, er
 	case <-ctx.Done():
 		return relay.Receipt{}, &mail.Error{Class: mail.Unreachable, Public: "nothing was sent: sending was stopped while the copy waited for a connection", Err: ctx.Err()}
 	}
-	c, kept, err := s.connection(ctx)
-	if err != nil {
-		return relay.Receipt{}, err
-	}
-	r, stale, err := s.sendOn(ctx, c, env)
-	if kept && stale && ctx.Err() == nil {
-		if c, err = s.dial(ctx); err != nil {
+	for fresh := false; ; {
+		c, kept, err := s.connection(ctx, fresh)
+		if err != nil {
 			return relay.Receipt{}, err
 		}
-		r, _, err = s.sendOn(ctx, c, env)
+		r, end, err := s.sendOn(ctx, c, env)
+		switch {
+		case ctx.Err() != nil:
+			return r, err
+		case end.noChunks: // once for each host: it is not given BDAT again
+		case kept && end.stale:
+			fresh = true
+		default:
+			return r, err
+		}
 	}
-	return r, err
 }
 
-// sendOn runs one transaction and keeps or closes the connection after it. Stale
-// says that it failed because the session had ended before it.
-func (s *Sender) sendOn(ctx context.Context, c *conn, env *envelope) (r relay.Receipt, stale bool, err error) {
+// sendOn runs one transaction and keeps or closes the connection after it.
+func (s *Sender) sendOn(ctx context.Context, c *conn, env *envelope) (relay.Receipt, ending, error) {
 	stop := c.watch(ctx)
-	r, err = c.transaction(env)
-	stale = c.stale // from here on the connection may be another Send's
+	r, err := c.transaction(env)
+	end, h := c.end, c.host // once it is kept, the connection may be another Send's
 	if stop() && c.usable && c.r.Buffered() == 0 {
 		s.keep(c)
 	} else {
 		c.nc.Close()
 	}
-	return r, stale, err
-}
-
-// connection takes a kept connection or makes one.
-func (s *Sender) connection(ctx context.Context) (c *conn, kept bool, err error) {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return nil, false, &mail.Error{Class: mail.Unreachable, Public: "nothing was sent: the way out is closed, the program is ending", Err: net.ErrClosed}
+	if end.down {
+		s.failed(h, err)
 	}
-	if n := len(s.idle); n > 0 {
-		c, s.idle[n-1], s.idle = s.idle[n-1], nil, s.idle[:n-1]
-	}
-	s.mu.Unlock()
-	if c != nil {
-		return c, true, nil
-	}
-	c, err = s.dial(ctx)
-	return c, false, err
-}
-
-func (s *Sender) keep(c *conn) {
-	c.idleSince = time.Now()
-	s.mu.Lock()
-	closed := s.closed
-	if !closed {
-		s.idle = append(s.idle, c)
-		if s.reaper == nil {
-			s.reaper = time.AfterFunc(s.cfg.IdleTimeout, s.reap)
-		}
-	}
-	s.mu.Unlock()
-	if closed {
-		c.quit()
-	}
-}
-
-// reap closes the connections that nobody needed for IdleTimeout, and comes back
-// while there are others.
-func (s *Sender) reap() {
-	limit := time.Now().Add(-s.cfg.IdleTimeout)
-	s.mu.Lock()
-	n := 0
-	for n < len(s.idle) && !s.idle[n].idleSince.After(limit) {
-		n++
-	}
-	old := append([]*conn(nil), s.idle[:n]...)
-	s.idle = append(s.idle[:0], s.idle[n:]...)
-	switch {
-	case s.closed:
-	case len(s.idle) == 0:
-		s.reaper = nil
-	default:
-		s.reaper.Reset(s.idle[0].idleSince.Sub(limit))
-	}
-	s.mu.Unlock()
-	quitAll(old)
-}
-
-// Close says QUIT on the kept connections and closes them. A Send that is at
-// work finishes (its context ends it sooner) and closes its own connection.
-func (s *Sender) Close() error {
-	s.mu.Lock()
-	idle := s.idle
-	s.idle, s.closed = nil, true
-	if s.reaper != nil {
-		s.reaper.Stop()
-	}
-	s.mu.Unlock()
-	quitAll(idle)
-	return nil
-}
-
-func quitAll(conns []*conn) {
-	var wg sync.WaitGroup
-	for _, c := range conns {
-		wg.Go(c.quit)
-	}
-	wg.Wait()
+	return r, end, err
 }

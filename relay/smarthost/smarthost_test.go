@@ -2,10 +2,10 @@ package smarthost_test
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -108,8 +108,15 @@ func TestDialogues(t *testing.T) {
 			[]want{failed(mail.Permanent, 550, "5.1.1", "no such user"), {}}, 2},
 		{"refused MAIL", []string{hello + begin + "S: 550 5.7.1 not your domain\nS: 503 no MAIL\nS: 503 no RCPT\nC: RSET\n" + begin + "S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 354 go\nGOT\nS: 250 ok\n"},
 			[]want{failed(mail.Permanent, 550, "5.7.1", "not your domain"), {}}, 1},
-		{"refused MAIL, step by step", []string{helloPlain + "C: MAIL *\nS: 452 4.3.1 full\nC: RSET\nS: 250 ok\n" + stepwise},
-			[]want{failed(mail.Temporary, 452, "4.3.1", "full"), {}}, 1},
+		{"refused MAIL, step by step", []string{helloPlain + "C: MAIL *\nS: 451 4.3.0 not now\nC: RSET\nS: 250 ok\n" + stepwise},
+			[]want{failed(mail.Temporary, 451, "4.3.0", "not now"), {}}, 1},
+		{"a full disk is the host's, not the copy's", []string{helloPlain + "C: MAIL *\nS: 452 4.3.1 full\nC: RSET\nS: 250 ok\n" + stepwise},
+			[]want{failed(mail.Unreachable, 452, "4.3.1", "says: full"), {}}, 1},
+		{"too fast, at the end of the mail", []string{hello + begin + "S: 250 ok\nS: 250 ok\nS: 354 go\nGOT\nS: 454 Throttling failure: Maximum sending rate exceeded\n" + accept},
+			[]want{failed(mail.Throttled, 454, "", "Maximum sending rate exceeded"), {}}, 1},
+		{"one yes, one no, one later, over one connection", []string{hello + accept + begin + "S: 250 ok\nS: 550-5.1.1 The address is not here.\nS: 550 5.1.1 Ask elsewhere\nS: 503 no\nC: RSET\n" + begin + "S: 250 ok\nS: 250 ok\nS: 450 4.2.0 greylisted\nS: 554 none\nC: RSET\n" + begin + "S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 354 go\nGOT\nS: 250 ok\n"},
+			[]want{{}, failed(mail.Permanent, 550, "5.1.1", "The address is not here. Ask elsewhere"), failed(mail.Temporary, 450, "4.2.0", "greylisted"), {}}, 1},
+		{"MAIL refused, then lost: the refusal counts", []string{hello + accept + begin + "S: 550 5.7.1 no\nEOF"}, []want{{}, failed(mail.Permanent, 550, "5.7.1", "no")}, 1},
 		{"refused DATA", []string{hello + begin + "S: 250 ok\nS: 250 ok\nS: 451 4.3.0 not now\n"}, []want{failed(mail.Temporary, 451, "4.3.0", "not now")}, 1},
 		{"refused DATA, step by step", []string{helloPlain + "C: MAIL *\nS: 250 ok\nC: RCPT *\nS: 250 ok\nC: DATA\nS: 554 5.0.0 no\n"}, []want{failed(mail.Permanent, 554, "5.0.0", "no")}, 1},
 		{"login demanded at MAIL", []string{hello + begin + "S: 530 5.7.0 Authentication required\nS: 503 x\nS: 503 x\n"}, []want{failed(mail.AccountWide, 530, "5.7.0", "Authentication required")}, 1},
@@ -119,14 +126,9 @@ func TestDialogues(t *testing.T) {
 		{"refused after the mail, in three lines, then the next", []string{hello + begin + "S: 250 ok\nS: 250 ok\nS: 354 go\nGOT\nS: 554-5.7.1 Spam: see\nS: 554-5.7.1 https://example.org/why\nS: 554 5.7.1 and mend it\n" + accept},
 			[]want{failed(mail.Permanent, 554, "5.7.1", "Spam: see https://example.org/why and mend it"), {}}, 1},
 		{"put off after the mail", []string{hello + begin + "S: 250 ok\nS: 250 ok\nS: 354 go\nGOT\nS: 451 4.7.1 try later\n" + accept}, []want{failed(mail.Temporary, 451, "4.7.1", "try later"), {}}, 1},
-		{"421 after the mail", []string{hello + begin + "S: 250 ok\nS: 250 ok\nS: 354 go\nGOT\nS: 421 4.3.2 shutting down\nEOF", hello + accept}, []want{failed(mail.Temporary, 421, "4.3.2", "shutting down"), {}}, 2},
+		{"421 after the mail", []string{hello + begin + "S: 250 ok\nS: 250 ok\nS: 354 go\nGOT\nS: 421 4.3.2 shutting down\nEOF", hello + accept}, []want{failed(mail.Unreachable, 421, "4.3.2", "shutting down"), {}}, 2},
 
-		{"421 greeting", []string{"S: 421 4.7.0 too many connections\nEOF"}, []want{failed(mail.Unreachable, 421, "4.7.0", "too many connections")}, 1},
 		{"554 greeting", []string{"S: 554 no service\nEOF"}, []want{failed(mail.Unreachable, 554, "", "no service")}, 1},
-		{"421 at EHLO", []string{"S: 220 up\nC: EHLO *\nS: 421 busy\nEOF"}, []want{failed(mail.Unreachable, 421, "", "busy")}, 1},
-		{"421 at MAIL", []string{hello + begin + "S: 421 4.3.2 busy\nEOF"}, []want{failed(mail.Unreachable, 421, "4.3.2", "busy")}, 1},
-		{"421 at RCPT", []string{hello + begin + "S: 250 ok\nS: 421 busy\nEOF"}, []want{failed(mail.Unreachable, 421, "", "busy")}, 1},
-		{"421 at DATA", []string{hello + begin + "S: 250 ok\nS: 250 ok\nS: 421 busy\nEOF"}, []want{failed(mail.Unreachable, 421, "", "busy")}, 1},
 		{"not a mail server", []string{"S: HTTP/1.1 400 Bad Request\nEOF"}, []want{failed(mail.Unreachable, 0, "", "does not greet as a mail server")}, 1},
 		{"hangs up at once", []string{"EOF"}, []want{failed(mail.Unreachable, 0, "", "does not greet")}, 1},
 
@@ -170,8 +172,9 @@ func TestReceiptBearsTheQueueID(t *testing.T) {
 		"250 Queued as <ABC-1>.":                   "ABC-1",
 		"250-2.0.0 Ok:|250 2.0.0 queued as 77 now": "77",
 		"250 OK id=1abc":                           "",
-		"250 queued as":                            "",
-		"250":                                      "",
+		"250 Ok 0100018f5c0e1a2b-eb7bb5e8-a05b-4e89-a0ea-4bdf5fd5ff3a-000000": "0100018f5c0e1a2b-eb7bb5e8-a05b-4e89-a0ea-4bdf5fd5ff3a-000000",
+		"250 queued as": "",
+		"250":           "",
 	} {
 		u := startUpstream(t, hello+begin+"S: 250 ok\nS: 250 ok\nS: 354 go\nGOT\nS: "+reply)
 		r, err := sender(t, u.addr()).Send(context.Background(), copyTo("b@example.net", "x\r\n"))
@@ -237,6 +240,11 @@ func TestTimeouts(t *testing.T) {
 		{"DATA", hello + begin + "S: 250 ok\nS: 250 ok\nSILENT", "x\r\n", failed(mail.Temporary, 0, "", "in time")},
 		{"a reply that drips and never ends", hello + begin + "S: 250 ok\nS: 250 ok\nDRIP: 354-go on waiting", "x\r\n", failed(mail.Temporary, 0, "", "in time")},
 		{"after the dot", hello + begin + "S: 250 ok\nS: 250 ok\nS: 354 go\nGOT\nSILENT", "x\r\n", failed(mail.Uncertain, 0, "", "may have been sent")},
+		{"a greeting that drips", "DRIP: 220-up", "x\r\n", failed(mail.Unreachable, 0, "", "in time")},
+		{"an EHLO that drips", "S: 220 up\nC: EHLO *\nS: 250-up\nDRIP: 250-x", "x\r\n", failed(mail.Unreachable, 0, "", "in time")},
+		{"a reply to MAIL that drips", hello + begin + "DRIP: 250-x", "x\r\n", failed(mail.Unreachable, 0, "", "in time")},
+		{"BDAT", helloChunks + announced + "BDAT\nSILENT", "x\r\n", failed(mail.Uncertain, 0, "", "may have been sent")},
+		{"a reply to BDAT that drips", helloChunks + announced + "BDAT\nDRIP: 250-x", "x\r\n", failed(mail.Uncertain, 0, "", "may have been sent")},
 		{"a final reply that drips", hello + begin + "S: 250 ok\nS: 250 ok\nS: 354 go\nGOT\nDRIP: 250 o", "x\r\n", failed(mail.Uncertain, 0, "", "may have been sent")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -353,70 +361,9 @@ func TestUpstreamThatIsNotThere(t *testing.T) {
 	failed(mail.Unreachable, 0, "", "does not resolve").check(t, 1, err)
 }
 
-func TestTLSIsNeverLeftOut(t *testing.T) {
-	server, pool := certificate(t)
-	trust := func(mode string) func(*smarthost.Config) {
-		return func(c *smarthost.Config) { c.TLS, c.TLSConfig = mode, &tls.Config{RootCAs: pool} }
-	}
-	distrust := func(mode string) func(*smarthost.Config) { return func(c *smarthost.Config) { c.TLS = mode } }
-	plain := "S: 220 up\nC: EHLO *\nS: 250-up\nS: 250-PIPELINING\nS: 250 STARTTLS\nC: STARTTLS\n"
-	again := "C: EHLO postern.example\nS: 250-up\nS: 250 PIPELINING\n"
-	for _, c := range []struct {
-		name, script string
-		change       func(*smarthost.Config)
-		want         want
-	}{
-		{"STARTTLS", plain + "S: 220 go\nTLS\n" + again + accept, trust("starttls"), want{}},
-		{"implicit", "TLS\n" + hello + accept, trust("implicit"), want{}},
-		{"STARTTLS is not offered", hello, trust("starttls"), failed(mail.Unreachable, 0, "", "does not offer STARTTLS")},
-		{"STARTTLS is refused", plain + "S: 454 4.7.0 no TLS now\n", trust("starttls"), failed(mail.Unreachable, 454, "4.7.0", "no TLS now")},
-		{"words before TLS", plain + "S: 220 go|250 injected\nSILENT", trust("starttls"), failed(mail.Unreachable, 0, "", "before TLS began")},
-		{"STARTTLS with a strange certificate", plain + "S: 220 go\nTLS\n", distrust("starttls"), failed(mail.Unreachable, 0, "", "certificate that cannot be trusted")},
-		{"implicit with a strange certificate", "TLS\n", distrust("implicit"), failed(mail.Unreachable, 0, "", "certificate that cannot be trusted")},
-		{"implicit to a server without it", "S: 220 up\nSILENT", trust("implicit"), failed(mail.Unreachable, 0, "", "TLS with")},
-		{"cut after the dot", "TLS\n" + hello + begin + "S: 250 ok\nS: 250 ok\nS: 354 go\nGOT\nRST", trust("implicit"), failed(mail.Uncertain, 0, "", "may have been sent")},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			u := startTLSUpstream(t, server, c.script)
-			_, err := sender(t, u.addr(), c.change).Send(context.Background(), copyTo("b@example.net", "x\r\n"))
-			c.want.check(t, 1, err)
-		})
-	}
-}
-
-func TestLogin(t *testing.T) {
-	login := func(c *smarthost.Config) { c.Username, c.Password = "user", "secret" }
-	offer := func(auth string) string {
-		return "S: 220 up\nC: EHLO *\nS: 250-up\nS: 250-PIPELINING\nS: 250 " + auth + "\n"
-	}
-	for _, c := range []struct {
-		name, script string
-		want         want
-	}{
-		{"PLAIN", offer("AUTH LOGIN PLAIN") + "C: AUTH PLAIN AHVzZXIAc2VjcmV0\nS: 235 hello\n" + accept, want{}},
-		{"LOGIN", offer("AUTH LOGIN") + "C: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\nC: dXNlcg==\nS: 334 UGFzc3dvcmQ6\nC: c2VjcmV0\nS: 235 hello\n" + accept, want{}},
-		{"the old spelling of the offer", offer("AUTH=LOGIN") + "C: AUTH LOGIN\nS: 334 x\nC: dXNlcg==\nS: 334 x\nC: c2VjcmV0\nS: 235 hello\n" + accept, want{}},
-		{"refused", offer("AUTH PLAIN") + "C: AUTH PLAIN *\nS: 535 5.7.8 bad credentials\n", failed(mail.AccountWide, 535, "5.7.8", "refuses the login of user: bad credentials")},
-		{"LOGIN refused at the user name", offer("AUTH LOGIN") + "C: AUTH LOGIN\nS: 334 x\nC: dXNlcg==\nS: 535 no\n", failed(mail.AccountWide, 535, "", "no")},
-		{"not now", offer("AUTH PLAIN") + "C: AUTH PLAIN *\nS: 454 4.7.0 later\n", failed(mail.Unreachable, 454, "4.7.0", "later")},
-		{"no way we know", offer("AUTH CRAM-MD5"), failed(mail.AccountWide, 0, "", "no login that we know")},
-		{"not before TLS", offer("STARTTLS"), failed(mail.AccountWide, 0, "", "set tls to starttls")},
-		{"lost", offer("AUTH PLAIN") + "C: AUTH PLAIN *\nEOF", failed(mail.Unreachable, 0, "", "lost at login")},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			u := startUpstream(t, c.script)
-			_, err := sender(t, u.addr(), login).Send(context.Background(), copyTo("b@example.net", "x\r\n"))
-			c.want.check(t, 1, err)
-			if err != nil && strings.Contains(err.Error(), "secret") {
-				t.Error("the password is in the error")
-			}
-		})
-	}
-}
-
 func TestConfigurationNamesEveryProblem(t *testing.T) {
-	_, err := smarthost.New(smarthost.Config{Address: "mail", TLS: "maybe", Password: "p", Hostname: "a b", MaxConns: -1})
-	for _, want := range []string{`address "mail"`, `tls "maybe"`, "no username", `hostname "a b"`, "negative"} {
+	_, err := smarthost.New(smarthost.Config{Address: "mail", Fallback: []string{"b:25", "b:25", "c"}, TLS: "maybe", Password: "p", Hostname: "a b", MaxConns: -1})
+	for _, want := range []string{`address "mail"`, `fallback "b:25" is there twice`, `fallback "c"`, `tls "maybe"`, "no username", `hostname "a b"`, "negative"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q: %v", want, err)
 		}
@@ -437,6 +384,28 @@ func TestCloseSaysQuit(t *testing.T) {
 	}
 	_, err := s.Send(context.Background(), copyTo("b@example.net", "x\r\n"))
 	failed(mail.Unreachable, 0, "", "closed").check(t, 2, err)
+}
+
+func TestOneDeadConnectionIsEnough(t *testing.T) {
+	answers := "S: 250 ok\nS: 250 ok\nS: 354 go\nGOT\nS: 250 ok\n"
+	u := startUpstream(t, hello+begin+"WAIT\n"+answers+"EOF", hello+begin+"TELL\n"+answers+"EOF", hello+accept)
+	s := sender(t, u.addr())
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			if _, err := s.Send(context.Background(), copyTo("b@example.net", "x\r\n")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	both.Wait()
+	if _, err := s.Send(context.Background(), copyTo("b@example.net", "x\r\n")); err != nil {
+		t.Error(err)
+	}
+	// One was found dead, the other was not asked, and there is a new one.
+	if u.connections() != 3 || smarthost.Idle(s) != 2 {
+		t.Errorf("%d connections, %d kept", u.connections(), smarthost.Idle(s))
+	}
 }
 
 func TestIdleConnectionIsClosedWithQuit(t *testing.T) {

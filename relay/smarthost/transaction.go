@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"postern/mail"
 	"postern/relay"
@@ -46,25 +45,26 @@ func (c *conn) fits(e *envelope) error {
 		return e.asciiErr
 	}
 	if c.size > 0 && e.size > c.size {
-		return mail.Refuse(552, "5.3.4", "the mail has %d octets, and %s takes %d at most", e.size, c.s.cfg.Address, c.size)
+		return mail.Refuse(552, "5.3.4", "the mail has %d octets, and %s takes %d at most", e.size, c.host.addr, c.size)
 	}
 	if e.eightBit && !c.eightBit {
-		return mail.Later(451, "4.6.3", "the mail has 8-bit text, which %s does not take (no 8BITMIME); it is encoded for the next attempt", c.s.cfg.Address)
+		return mail.Later(451, "4.6.3", "the mail has 8-bit text, which %s does not take (no 8BITMIME); it is encoded for the next attempt", c.host.addr)
 	}
 	return nil
 }
 
 // transaction sends one mail. Afterwards c.usable says whether the session can
-// go on, and c.stale whether it had ended before anything was accepted.
+// go on, and c.end what its failure says of more than the copy.
 func (c *conn) transaction(e *envelope) (relay.Receipt, error) {
-	c.usable, c.stale = true, false
+	c.usable, c.end = true, ending{}
+	c.bdat = c.chunking && !c.host.noChunks.Load()
 	if err := c.fits(e); err != nil {
 		return relay.Receipt{}, err
 	}
 	if err := c.announce(e); err != nil {
 		return relay.Receipt{}, err
 	}
-	return c.data(e)
+	return c.hand(e)
 }
 
 func (c *conn) mailCommand(b []byte, e *envelope) []byte {
@@ -93,51 +93,96 @@ func (c *conn) rcptCommand(b []byte, e *envelope) []byte {
 	return append(append(append(b, "RCPT TO:<"...), to...), ">\r\n"...)
 }
 
-// announce brings the session to the 354 of DATA.
+// announce names the mail: RSET where it is needed, MAIL, RCPT, and DATA up to
+// its 354, in one write where the upstream offers PIPELINING (RFC 2920).
+//
+// BDAT is not among them: it waits for the replies to MAIL and RCPT. RFC 3030
+// §4.2 would let it follow at once, but its octets go out with it, and not every
+// server swallows the chunk of a mail whose recipient it has refused: it would
+// read the mail as commands. And if the connection broke then, the mail would
+// have been handed over wholly with nothing known of it, where now an answer to
+// RCPT is known.
 func (c *conn) announce(e *envelope) error {
-	if !c.pipelining {
-		return c.announceStepwise(e)
+	all := [...]stage{atReset, atMail, atRcpt, atData}
+	stages := all[:]
+	if !c.reset {
+		stages = stages[1:]
 	}
-	c.within(c.s.cfg.CommandTimeout)
-	b, wasReset := c.cmd[:0], c.reset
-	if wasReset {
-		b = append(b, "RSET\r\n"...)
+	if c.bdat {
+		stages = stages[:len(stages)-1]
 	}
-	b = append(c.rcptCommand(c.mailCommand(b, e), e), "DATA\r\n"...)
-	c.cmd, c.reset = b, false
-	if _, err := c.nc.Write(b); err != nil {
-		return c.lost(err, false)
-	}
-	// Every reply is read, also after a refusal, so that the session stays in step.
-	if wasReset {
-		if err := c.expectReset(); err != nil {
+	c.reset = false
+	if c.pipelining {
+		if err := c.say(e, stages...); err != nil {
 			return err
 		}
 	}
-	mailErr := c.expect(250, false)
-	if !c.usable {
-		return mailErr
-	}
-	rcptErr := c.expect(250, mailErr == nil)
-	if !c.usable {
-		return first(mailErr, rcptErr)
-	}
-	dataErr := c.expect(354, mailErr == nil)
-	refused := first(mailErr, rcptErr)
-	if refused == nil {
-		refused = dataErr
-	} else if dataErr == nil {
-		c.endEmpty()
+	var refused error
+	for _, at := range stages {
+		if !c.pipelining {
+			if err := c.say(e, at); err != nil {
+				return err
+			}
+		}
+		if refused == nil {
+			refused = c.expect(at)
+		} else {
+			c.skip(at)
+		}
+		// What was said in one write is answered wholly, also after a refusal.
+		if !c.usable || refused != nil && !c.pipelining {
+			break
+		}
 	}
 	c.reset = refused != nil
 	return refused
 }
 
-func first(a, b error) error {
-	if a != nil {
-		return a
+// say writes the commands of these stages.
+func (c *conn) say(e *envelope, stages ...stage) error {
+	b := c.cmd[:0]
+	for _, at := range stages {
+		switch at {
+		case atReset:
+			b = append(b, "RSET\r\n"...)
+		case atMail:
+			b = c.mailCommand(b, e)
+		case atRcpt:
+			b = c.rcptCommand(b, e)
+		case atData:
+			b = append(b, "DATA\r\n"...)
+		}
 	}
-	return b
+	c.cmd = b
+	c.within(c.s.cfg.CommandTimeout)
+	if _, err := c.nc.Write(b); err != nil {
+		return c.lost(err, stages[0])
+	}
+	return nil
+}
+
+// expect reads the reply of a stage.
+func (c *conn) expect(at stage) error {
+	r, err := readReply(c.r, false, false)
+	if err != nil {
+		return c.lost(err, at)
+	}
+	if at == atData && r.code == 354 || at != atData && r.code/100 == 2 {
+		return nil
+	}
+	return c.refusal(r, at)
+}
+
+// skip reads the reply of a stage after a refusal, to stay in step.
+func (c *conn) skip(at stage) {
+	r, err := readReply(c.r, false, false)
+	if err != nil || r.code == 421 {
+		c.usable = false
+		return
+	}
+	if at == atData && r.code == 354 {
+		c.endEmpty()
+	}
 }
 
 // endEmpty ends a DATA that was answered with 354 although there is no
@@ -153,187 +198,53 @@ func (c *conn) endEmpty() {
 	}
 }
 
-func (c *conn) announceStepwise(e *envelope) error {
-	if c.reset {
-		c.within(c.s.cfg.CommandTimeout)
-		if _, err := c.nc.Write([]byte("RSET\r\n")); err != nil {
-			return c.lost(err, false)
-		}
-		if err := c.expectReset(); err != nil {
-			return err
-		}
-		c.reset = false
-	}
-	if err := c.step(c.mailCommand(c.cmd[:0], e), 250, false); err != nil {
-		c.reset = true
-		return err
-	}
-	if err := c.step(c.rcptCommand(c.cmd[:0], e), 250, true); err != nil {
-		c.reset = true
-		return err
-	}
-	if err := c.step(append(c.cmd[:0], "DATA\r\n"...), 354, true); err != nil {
-		c.reset = true
-		return err
-	}
-	return nil
-}
-
-// expectReset reads the reply to RSET. Whoever refuses it is not worth keeping,
-// and it says nothing about the copy.
-func (c *conn) expectReset() error {
-	err := c.expect(250, false)
-	if err != nil && c.usable {
-		c.usable, c.stale = false, true
-		return &mail.Error{Class: mail.Unreachable, Err: err, Public: fmt.Sprintf("%s refuses to begin a new mail", c.s.cfg.Address)}
-	}
-	return err
-}
-
-func (c *conn) step(command []byte, want int, begun bool) error {
-	c.cmd = command
-	c.within(c.s.cfg.CommandTimeout)
-	if _, err := c.nc.Write(command); err != nil {
-		return c.lost(err, begun)
-	}
-	return c.expect(want, begun)
-}
-
-// expect reads one reply and compares its kind. Begun says that the upstream has
-// accepted MAIL.
-func (c *conn) expect(want int, begun bool) error {
-	r, err := readReply(c.r, false, false)
-	if err != nil {
-		return c.lost(err, begun)
-	}
-	if r.code == want || want == 250 && r.code/100 == 2 {
-		return nil
-	}
-	return c.refusal(r, begun)
-}
-
-// refusal classifies a reply that says no before any of the mail was sent.
-func (c *conn) refusal(r reply, begun bool) error {
+// refusal is a reply that says no, and what that means for the session and its
+// host.
+func (c *conn) refusal(r reply, at stage) error {
+	e := r.refusal(classify(at, r))
 	switch {
 	case r.code == 421:
-		// "Service not available, closing transmission channel".
-		c.usable, c.stale = false, !begun
-		return r.refusal(mail.Unreachable)
-	case r.code == 530 || r.code == 535 || r.code == 538:
-		// They ask for a login, or for TLS before it: every copy gets this.
-		return r.refusal(mail.AccountWide)
-	case r.code/100 == 4:
-		return r.refusal(mail.Temporary)
-	case r.code/100 == 5:
-		return r.refusal(mail.Permanent)
+		c.usable = false
+		c.end.stale = at <= atMail
+		// A session that was left idle for too long says nothing about its host.
+		c.end.down = !(c.used && c.end.stale && idled(r))
+	case at == atReset:
+		// Whoever refuses RSET is not worth keeping, and it says nothing about the copy.
+		c.usable, c.end.stale = false, true
+		e.Public = "a new mail is refused: " + e.Public
+	case r.code/100 != 4 && r.code/100 != 5:
+		c.usable = false
+		e.Public = fmt.Sprintf("%s answers %d where SMTP has no such answer; nothing was sent", c.host.addr, r.code)
+		return e
+	default:
+		c.end.down = e.Class == mail.Unreachable
 	}
-	c.usable = false
-	return &mail.Error{Class: mail.Temporary, Code: r.code,
-		Public: fmt.Sprintf("%s answers %d where SMTP has no such answer; nothing was sent", c.s.cfg.Address, r.code)}
+	switch e.Class {
+	case mail.Temporary, mail.Permanent, mail.MessageWide: // the upstream's words as they are
+	default:
+		e.Public = fmt.Sprintf("%s says: %s", c.host.addr, e.Public)
+	}
+	return e
 }
 
 // lost classifies the end of a session before the mail was sent. Nothing was
 // accepted. Before MAIL was accepted it is the upstream's trouble; after it, it
 // may be this copy's, which then spends an attempt, so that a copy on which an
 // upstream breaks cannot stop its lane.
-func (c *conn) lost(err error, begun bool) error {
+func (c *conn) lost(err error, at stage) error {
 	c.usable = false
-	e := &mail.Error{Class: mail.Unreachable, Err: err,
-		Public: fmt.Sprintf("the connection to %s was lost before the mail was sent: %s", c.s.cfg.Address, reason(err))}
-	if begun || errors.Is(err, errMalformed) {
-		e.Class = mail.Temporary
-	}
-	// An upstream that keeps silent is not one that has gone away: waiting twice
-	// would help nobody.
-	c.stale = e.Class == mail.Unreachable && !isTimeout(err)
-	if c.ctx.Err() != nil {
-		e.Class = mail.Unreachable
+	e := unreachable(err, "the connection to %s was lost before the mail was sent: %s", c.host.addr, reason(err))
+	switch {
+	case c.ctx.Err() != nil:
 		e.Err = errors.Join(c.ctx.Err(), err)
+	case at > atMail || errors.Is(err, errMalformed):
+		e.Class = mail.Temporary
+	default:
+		// An upstream that keeps silent is not one that has gone away: waiting twice
+		// would help nobody. And one that closed a kept session is not down for it.
+		silent := isTimeout(err)
+		c.end.stale = !silent
+		c.end.down = silent || !c.used
 	}
 	return e
-}
-
-// data writes the mail after the 354 and reads the verdict.
-func (c *conn) data(e *envelope) (relay.Receipt, error) {
-	c.within(c.s.cfg.DataTimeout)
-	sent, err := c.write(e)
-	if err != nil {
-		c.usable = false
-		return relay.Receipt{}, c.brokenOff(sent, err)
-	}
-	c.within(c.s.cfg.DataTimeout)
-	r, err := readReply(c.r, true, false)
-	if err != nil {
-		c.usable = false
-		return relay.Receipt{}, c.unknown(err, "no answer came: "+reason(err))
-	}
-	switch r.code / 100 {
-	case 2:
-		return relay.Receipt{ID: queueID(r.text), Text: r.text}, nil
-	case 4, 5:
-		return relay.Receipt{}, c.verdict(r)
-	}
-	c.usable = false
-	return relay.Receipt{}, c.unknown(nil, fmt.Sprintf("it answered %d, which SMTP does not know there", r.code))
-}
-
-// verdict is a refusal at the end of DATA. The upstream has forgotten the
-// transaction (RFC 5321 §4.1.1.4), so that no RSET is needed.
-func (c *conn) verdict(r reply) error {
-	if r.code == 421 {
-		c.usable = false
-	}
-	if r.code/100 == 4 {
-		return r.refusal(mail.Temporary)
-	}
-	return r.refusal(mail.Permanent)
-}
-
-func (c *conn) unknown(err error, why string) error {
-	if c.ctx.Err() != nil {
-		err = errors.Join(c.ctx.Err(), err)
-	}
-	return &mail.Error{Class: mail.Uncertain, Err: err,
-		Public: fmt.Sprintf("the mail was handed to %s and %s; it may have been sent", c.s.cfg.Address, why)}
-}
-
-// write hands over the mail: on a plain connection in one writev(2), on TLS in
-// full records. Sent is false when the final dot has certainly not gone out.
-func (c *conn) write(e *envelope) (sent bool, err error) {
-	bufs, size := wire(c.mail[:0], e.d.Content)
-	c.mail = bufs
-	defer clear(c.mail) // the segments are the message's: do not keep them alive
-	if c.records != nil {
-		return c.writeRecords()
-	}
-	c.out = bufs
-	n, err := c.out.WriteTo(c.nc)
-	c.out = nil
-	return n > size-int64(len(final)), err
-}
-
-// writeRecords says sent as soon as the last record, with the final dot in it,
-// is on its way.
-func (c *conn) writeRecords() (sent bool, err error) {
-	for _, s := range c.mail {
-		if _, err := c.records.Write(s); err != nil {
-			return false, err
-		}
-	}
-	return true, c.records.Flush()
-}
-
-// brokenOff classifies a connection that broke while the mail was written. An
-// upstream that refuses in the middle says so before it hangs up.
-func (c *conn) brokenOff(sent bool, err error) error {
-	if sent {
-		return c.unknown(err, "the connection broke: "+reason(err))
-	}
-	if !isTimeout(err) && c.ctx.Err() == nil {
-		c.within(time.Second)
-		if r, readErr := readReply(c.r, false, false); readErr == nil && r.code >= 400 {
-			return c.verdict(r)
-		}
-	}
-	return c.lost(err, true)
 }

@@ -7,6 +7,8 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"strings"
@@ -20,11 +22,15 @@ import (
 //	S: 250 ok        it says a line; | begins another one in the same write
 //	C: RCPT TO:<b>   it expects a line; a * at the end stands for anything
 //	GOT              it takes a mail up to the final dot
+//	BDAT             it takes a mail as the one chunk of a BDAT
+//	PART             it takes a BDAT command and half of its chunk
 //	TAKE             it waits for the first octets of a mail
 //	TLS              both change to TLS
-//	DRIP: 250 ok     it says a line octet by octet and never ends it
+//	DRIP: 250 ok     it says this octet by octet, over and over, and never ends the line
 //	EOF              it closes the connection; RST it resets it
+//	QUIET            nothing that it was not asked for yet has come
 //	TELL             it lets the test go on that waits for u.told
+//	WAIT             it waits for the TELL of another connection
 //	SILENT           it says nothing more until the client goes
 //
 // A script that ends waits for the client to go, as SILENT does, and takes QUIT.
@@ -99,12 +105,7 @@ func (u *upstream) play(raw net.Conn, n int) {
 				return
 			}
 		case "DRIP:":
-			for i := range len(rest) {
-				if _, err := c.Write([]byte(rest[i : i+1])); err != nil {
-					return
-				}
-			}
-			silent(r)
+			drip(c, rest)
 			return
 		case "C:":
 			line, err := r.ReadString('\n')
@@ -114,11 +115,20 @@ func (u *upstream) play(raw net.Conn, n int) {
 			}
 		case "GOT":
 			u.take(r, n)
+		case "BDAT", "PART":
+			u.takeChunk(r, n, verb == "PART")
 		case "TELL":
 			close(u.told)
+		case "WAIT":
+			<-u.told
 		case "TAKE":
 			if _, err := r.Peek(100); err != nil {
 				u.t.Errorf("connection %d, %q: %v", n+1, step, err)
+			}
+		case "QUIET":
+			if r.Buffered() > 0 {
+				b, _ := r.Peek(r.Buffered())
+				u.t.Errorf("connection %d: %q comes too early", n+1, b)
 			}
 		case "TLS":
 			s := tls.Server(c, u.tls)
@@ -153,6 +163,17 @@ func matches(want, got string) bool {
 	return want == got
 }
 
+func drip(c net.Conn, text string) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for i := 0; ; i = (i + 1) % len(text) {
+		<-tick.C
+		if _, err := c.Write([]byte(text[i : i+1])); err != nil {
+			return
+		}
+	}
+}
+
 func silent(r *bufio.Reader) {
 	for {
 		if _, err := r.ReadByte(); err != nil {
@@ -181,8 +202,37 @@ func (u *upstream) take(r *bufio.Reader, n int) {
 	u.mu.Unlock()
 }
 
+// takeChunk reads as many octets as the command names.
+func (u *upstream) takeChunk(r *bufio.Reader, n int, half bool) {
+	line, err := r.ReadString('\n')
+	var size int
+	if _, scanErr := fmt.Sscanf(line, "BDAT %d LAST\r\n", &size); scanErr != nil || err != nil {
+		u.t.Errorf("connection %d wants BDAT with LAST, got %q, %v", n+1, line, err)
+		return
+	}
+	if half {
+		size /= 2
+	}
+	b := make([]byte, size)
+	if _, err := io.ReadFull(r, b); err != nil {
+		u.t.Errorf("connection %d: the chunk ends early: %v", n+1, err)
+	}
+	if half {
+		return
+	}
+	u.mu.Lock()
+	u.mails = append(u.mails, string(b))
+	u.mu.Unlock()
+}
+
+func (u *upstream) received() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.mails
+}
+
 // certificate is one for 127.0.0.1 and the pool that trusts it.
-func certificate(t testing.TB) (*tls.Config, *x509.CertPool) {
+func certificate(t testing.TB, change ...func(*x509.Certificate)) (*tls.Config, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -190,6 +240,9 @@ func certificate(t testing.TB) (*tls.Config, *x509.CertPool) {
 	}
 	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
+	for _, f := range change {
+		f(tmpl)
+	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -200,5 +253,5 @@ func certificate(t testing.TB) (*tls.Config, *x509.CertPool) {
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(leaf)
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, pool
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}}}, pool
 }
