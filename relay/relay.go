@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"runtime"
 	"sync"
 	"time"
 
@@ -24,8 +23,8 @@ type Config struct {
 	// before it is signed; an error keeps its class. nil: nothing is encoded.
 	SevenBit func(mail.Content) (mail.Content, error)
 	// Sign signs for the mailbox in From; an error pauses its message. Signers bounds
-	// how many signatures are made at a time for each priority, because they keep a
-	// processor busy each; 0: as many as there are processors.
+	// how many signatures are made at a time for bulk, and for transactional mail, because
+	// each keeps a processor busy; 0: as many as GOMAXPROCS.
 	Sign    func(mail.Content, mail.Address) (mail.Content, error)
 	Signers int
 	// Blocked says, from a local index, that an address gets nothing: the state
@@ -43,11 +42,9 @@ type Config struct {
 
 // Relay sends what is due.
 type Relay struct {
-	cfg   Config
-	lanes []*lane
-	// signing has a place for each signature that is being made: of bulk mail, and of
-	// transactional mail, which does not wait for bulk.
-	signing [2]chan struct{}
+	cfg     Config
+	lanes   []*lane
+	signers *signers // nil: nothing is signed
 	wg      sync.WaitGroup
 	halt    context.CancelFunc // ends claiming
 	abort   context.CancelFunc // ends sends under way
@@ -68,10 +65,7 @@ func New(cfg Config) (*Relay, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Signers <= 0 {
-		cfg.Signers = runtime.GOMAXPROCS(0)
-	}
-	r := &Relay{cfg: cfg, signing: [2]chan struct{}{make(chan struct{}, cfg.Signers), make(chan struct{}, cfg.Signers)}}
+	r := &Relay{cfg: cfg}
 	for _, lc := range cfg.Lanes {
 		if lc.Concurrency < 1 {
 			return nil, fmt.Errorf("lane %s: concurrency is %d; it must be at least 1", lc.Name, lc.Concurrency)
@@ -87,6 +81,9 @@ func (r *Relay) Start() {
 	claiming, halt := context.WithCancel(context.Background())
 	sending, abort := context.WithCancel(context.Background())
 	r.halt, r.abort = halt, abort
+	if r.cfg.Sign != nil {
+		r.signers = newSigners(r.cfg.Signers, r.cfg.Sign)
+	}
 	for _, l := range r.lanes {
 		for range l.Concurrency {
 			r.wg.Go(func() {
@@ -117,6 +114,9 @@ func (r *Relay) Stop(ctx context.Context) error {
 	case <-ctx.Done():
 		r.abort()
 		<-done
+	}
+	if r.signers != nil {
+		r.signers.stop()
 	}
 	var err error
 	for _, l := range r.lanes {
@@ -372,20 +372,12 @@ func (l *lane) content(c *spool.Claim) (content mail.Content, err error) {
 			return content, err
 		}
 	}
-	if cfg.Sign != nil {
-		if content, err = l.r.sign(content, c); err != nil {
+	if l.r.signers != nil {
+		if content, err = l.r.signers.of(c.Message.Priority, content, c.Message.HeaderFrom); err != nil {
 			return content, unmade(err)
 		}
 	}
 	return content, nil
-}
-
-// sign waits for one of the places.
-func (r *Relay) sign(content mail.Content, c *spool.Claim) (mail.Content, error) {
-	places := r.signing[bulk(*c)]
-	places <- struct{}{}
-	defer func() { <-places }()
-	return r.cfg.Sign(content, c.Message.HeaderFrom)
 }
 
 // unmade pauses the message.

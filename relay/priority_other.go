@@ -1,0 +1,6 @@
+//go:build !linux
+
+package relay
+
+// lowerPriority: elsewhere a priority is the whole process's.
+func lowerPriority() {}
