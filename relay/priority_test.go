@@ -252,3 +252,59 @@ func TestWhatIsMootIsNotSent(t *testing.T) {
 		}
 	})
 }
+
+func TestLongLinesAreEncodedWhereTheUpstreamCannotCarryThem(t *testing.T) {
+	line := strings.Repeat("x", 998)
+	for name, c := range map[string]struct {
+		body   []string
+		refuse bool // nothing may be encoded
+		want   bool
+	}{
+		"as long as may be":            {[]string{line + "\r\n" + line + "\r\n" + line}, false, false},
+		"one octet more":               {[]string{"a\r\nx" + line + "\r\nb\r\n"}, false, true},
+		"one octet more at the end":    {[]string{"a\r\nxx" + line}, false, true},
+		"in two segments":              {[]string{"a\r\n" + line, "x\r\n"}, false, true},
+		"where nothing may be encoded": {[]string{"xx" + line}, true, false},
+		"short lines in many segments": {[]string{line, "\r\n", line, "\r\n"}, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var got string
+				up := newUpstream(func(d *relay.Delivery, _ int) error { got = string(d.Content.Header); return nil })
+				up.eightBit = true
+				s := start(t, up, func(cfg *relay.Config) {
+					cfg.Render = func(*mail.Message, *mail.Copy) (content mail.Content, err error) {
+						for _, b := range c.body {
+							content.Body = append(content.Body, []byte(b))
+						}
+						return content, nil
+					}
+					cfg.SevenBit = func(m mail.Content) (mail.Content, error) {
+						if c.refuse {
+							return m, mail.Refuse(554, "5.6.3", "signed")
+						}
+						return m.Prepend([]byte("Encoded: yes\r\n")), nil
+					}
+				})
+				until(t, s, submit(t, s, 1, false), mail.Done)
+				if encoded := got != ""; encoded != c.want {
+					t.Errorf("encoded: %v, want %v", encoded, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestASignatureThatPanicsPausesItsMessage(t *testing.T) {
+	for _, p := range []mail.Priority{mail.Bulk, mail.Transactional} {
+		synctest.Test(t, func(t *testing.T) {
+			s := start(t, newUpstream(nil), func(c *relay.Config) {
+				c.Sign = func(mail.Content, mail.Address) (mail.Content, error) { panic("odd") }
+			})
+			id := accept(t, s, mail.Message{Priority: p}, 1)
+			if m := until(t, s, id, mail.Paused); !strings.Contains(m.Reason, "odd") {
+				t.Errorf("%s: %q", p, m.Reason)
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ type Config struct {
 	Lanes []LaneConfig
 	// Render makes the copy; an error pauses its message.
 	Render func(*mail.Message, *mail.Copy) (mail.Content, error)
-	// SevenBit encodes an ordinary mail that the lane's sender cannot carry as it is,
+	// SevenBit encodes an ordinary mail, for 7 bits and short lines, that the lane's sender cannot carry as it is,
 	// before it is signed; an error keeps its class. nil: nothing is encoded.
 	SevenBit func(mail.Content) (mail.Content, error)
 	// Sign signs for the mailbox in From; an error pauses its message. Signers bounds
@@ -367,8 +368,8 @@ func (l *lane) content(c *spool.Claim) (content mail.Content, err error) {
 	if content, err = cfg.Render(c.Message, &c.Copy); err != nil {
 		return content, unmade(err)
 	}
-	if c.Message.List == nil && cfg.SevenBit != nil && !l.Sender.EightBit() { // copies of lists are 7-bit
-		if content, err = cfg.SevenBit(content); err != nil {
+	if c.Message.List == nil && cfg.SevenBit != nil { // copies of lists are 7-bit
+		if content, err = l.encoded(content); err != nil {
 			return content, err
 		}
 	}
@@ -378,6 +379,46 @@ func (l *lane) content(c *spool.Claim) (content mail.Content, err error) {
 		}
 	}
 	return content, nil
+}
+
+// encoded is an ordinary mail as the lane's upstream can carry it. A long line where
+// nothing may be encoded is no reason to refuse the mail: many servers take it.
+func (l *lane) encoded(c mail.Content) (mail.Content, error) {
+	if !l.Sender.EightBit() {
+		return l.r.cfg.SevenBit(c)
+	}
+	if l.Sender.LongLines() || !longLine(c) {
+		return c, nil
+	}
+	if encoded, err := l.r.cfg.SevenBit(c); err == nil {
+		return encoded, nil
+	}
+	return c, nil
+}
+
+// maxLine is the most octets that a line has in SMTP, without CRLF.
+const maxLine = 998
+
+// longLine says whether a line of a mail is too long for SMTP.
+func longLine(c mail.Content) bool {
+	n := 0 // octets of the line so far, its CR among them
+	for _, s := range append([][]byte{c.Header}, c.Body...) {
+		for {
+			end := bytes.IndexByte(s, '\n')
+			if end < 0 {
+				n += len(s)
+				break
+			}
+			if n+end > maxLine+1 {
+				return true
+			}
+			n, s = 0, s[end+1:]
+		}
+		if n > maxLine+1 {
+			return true
+		}
+	}
+	return false
 }
 
 // unmade pauses the message.

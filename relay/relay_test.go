@@ -54,6 +54,7 @@ func (u *upstream) Send(ctx context.Context, d *relay.Delivery) (relay.Receipt, 
 
 func (u *upstream) Idempotent() bool { return false }
 func (u *upstream) EightBit() bool   { return u.eightBit }
+func (u *upstream) LongLines() bool  { return false }
 func (u *upstream) Close() error     { return nil }
 
 func start(t *testing.T, up relay.Sender, edit func(*relay.Config)) *spool.Spool {
@@ -355,6 +356,7 @@ func (s stuck) Send(ctx context.Context, _ *relay.Delivery) (relay.Receipt, erro
 
 func (stuck) Idempotent() bool { return false }
 func (stuck) EightBit() bool   { return true }
+func (stuck) LongLines() bool  { return true }
 func (stuck) Close() error     { return nil }
 
 func TestAMessageThatCannotBeRenderedPausesAndTheOthersGo(t *testing.T) {

@@ -37,8 +37,10 @@ type Sender interface {
 	// Idempotent says that sending the same copy twice leaves one mail upstream,
 	// so that an unknown result can be tried again at once.
 	Idempotent() bool
-	// EightBit says whether upstream carries 8-bit text and long lines unchanged, as
-	// far as is known; where not, ordinary mail is encoded before it is signed.
+	// EightBit says whether upstream carries 8-bit text unchanged, as far as is known,
+	// and LongLines whether it carries lines of more than 998 octets, which SMTP does not
+	// (RFC 5321 §4.5.3.1.6). Where not, ordinary mail is encoded before it is signed.
 	EightBit() bool
+	LongLines() bool
 	Close() error
 }

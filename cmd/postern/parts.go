@@ -161,7 +161,7 @@ func (c *Config) sender(l LaneConfig, log *slog.Logger) (relay.Sender, error) {
 	switch l.Driver {
 	case "smtp":
 		return smarthost.New(smarthost.Config{
-			Address: l.SMTP.Address, TLS: l.SMTP.TLS, Username: l.SMTP.Username, Password: string(l.SMTP.Password),
+			Address: l.SMTP.Address, Fallback: l.SMTP.Fallback, TLS: l.SMTP.TLS, Username: l.SMTP.Username, Password: string(l.SMTP.Password),
 			Hostname: c.Hostname, MaxConns: l.Concurrency, Log: log,
 		})
 	case "ses":

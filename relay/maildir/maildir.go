@@ -88,6 +88,9 @@ func (s *Sender) Idempotent() bool { return true }
 // EightBit is true: a file holds any octets.
 func (s *Sender) EightBit() bool { return true }
 
+// LongLines is true for the same reason.
+func (s *Sender) LongLines() bool { return true }
+
 // Close ends the sender. Call it when no Send is at work.
 func (s *Sender) Close() error {
 	if s.closed.Swap(true) {

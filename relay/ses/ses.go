@@ -124,6 +124,9 @@ func (s *Sender) Idempotent() bool { return false }
 // https://docs.aws.amazon.com/ses/latest/dg/send-email-raw.html.
 func (s *Sender) EightBit() bool { return false }
 
+// LongLines is false.
+func (s *Sender) LongLines() bool { return false }
+
 // Close drops the kept connections. A Send that is at work goes on.
 func (s *Sender) Close() error {
 	s.transport.CloseIdleConnections()

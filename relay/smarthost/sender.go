@@ -131,6 +131,10 @@ func (s *Sender) Idempotent() bool { return false }
 // on it is false: behind one name there may be several servers.
 func (s *Sender) EightBit() bool { return !s.sevenBit.Load() }
 
+// LongLines is false: a line of SMTP has at most 998 octets (RFC 5321 §4.5.3.1.6).
+// Some servers refuse longer ones, others fold them and so break signatures.
+func (s *Sender) LongLines() bool { return false }
+
 // Send hands d to the upstream. When ctx ends, the connection is given up at
 // once and the error says what is known at that point.
 func (s *Sender) Send(ctx context.Context, d *relay.Delivery) (relay.Receipt, error) {
