@@ -26,10 +26,12 @@ type message struct {
 	Reason     string            `json:"reason"`
 	AcceptedAt time.Time         `json:"accepted_at"`
 	Copies     map[string]int    `json:"copies"`
+	Notice     mail.Notice       `json:"notice,omitempty"` // of ours: failed, delayed, operator, postmaster
+	About      mail.ID           `json:"about,omitempty"`  // the message that a notice tells of
 }
 
 func shown(s *spool.Summary) message {
-	return message{s.ID, s.ListID(), s.From, s.Subject, s.State, s.Reason, s.AcceptedAt.UTC(), named(s.Counts)}
+	return message{s.ID, s.ListID(), s.From, s.Subject, s.State, s.Reason, s.AcceptedAt.UTC(), named(s.Counts), s.Notice, s.About}
 }
 
 // named leaves out the states that no copy is in, except the two that everybody

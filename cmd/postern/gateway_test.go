@@ -263,6 +263,7 @@ type message struct {
 	State  string         `json:"state"`
 	Reason string         `json:"reason"`
 	Copies map[string]int `json:"copies"`
+	Notice string         `json:"notice"`
 }
 
 func (g *gateway) queue() []message {
@@ -326,6 +327,7 @@ type recorder struct {
 	away   bool // goes away: what comes now is told 421
 	tries  map[string]int
 	mails  map[string][]byte // the last one of each recipient
+	from   map[string]string // its envelope sender
 
 	addr   string
 	server *smtp.Server
@@ -342,7 +344,7 @@ func startRecorder(t *testing.T) *recorder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &recorder{addr: l.Addr().String(), to: map[string]int{}, ids: map[string]string{}, tries: map[string]int{}, mails: map[string][]byte{}, arrive: make(chan struct{}, 100000)}
+	r := &recorder{addr: l.Addr().String(), to: map[string]int{}, ids: map[string]string{}, tries: map[string]int{}, mails: map[string][]byte{}, from: map[string]string{}, arrive: make(chan struct{}, 100000)}
 	r.serve(l)
 	t.Cleanup(func() { _ = r.server.Close() })
 	return r
@@ -363,13 +365,14 @@ func (quiet) Printf(string, ...any) {}
 func (quiet) Println(...any)        {}
 
 type recording struct {
-	r  *recorder
-	to string
+	r        *recorder
+	from, to string
 }
 
 func (s *recording) Reset()        {}
 func (s *recording) Logout() error { return nil }
-func (s *recording) Mail(string, *smtp.MailOptions) error {
+func (s *recording) Mail(from string, _ *smtp.MailOptions) error {
+	s.from = from
 	s.r.mu.Lock()
 	defer s.r.mu.Unlock()
 	if s.r.away {
@@ -396,7 +399,7 @@ func (s *recording) Data(body io.Reader) error {
 			return err
 		}
 	}
-	s.r.mails[s.to] = b
+	s.r.mails[s.to], s.r.from[s.to] = b, s.from
 	id := header(b, "Message-Id")
 	if old := s.r.ids[s.to]; old != "" && old != id {
 		s.r.err = fmt.Errorf("two attempts for %s have the Message-IDs %s and %s", s.to, old, id)

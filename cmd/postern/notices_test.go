@@ -1,0 +1,230 @@
+package main_test
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"postern/relay/ses/sesfake"
+)
+
+const order = `From: ERP <erp@example.com>
+To: customer@example.net
+Subject: 주문 확인
+Message-ID: <order-1@erp.example.com>
+MIME-Version: 1.0
+Content-Type: text/plain; charset=utf-8
+
+주문해 주셔서 감사합니다.
+`
+
+// refusing takes all mail but that for some addresses.
+func refusing(t *testing.T) *recorder {
+	t.Helper()
+	r := startRecorder(t)
+	r.answer = func(to string, _ int) error {
+		if strings.HasPrefix(to, "nobody") {
+			return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "No such user here"}
+		}
+		return nil
+	}
+	return r
+}
+
+// arrived waits until the recorder has a mail for an address.
+func (r *recorder) arrived(g *gateway, to string) []byte {
+	g.t.Helper()
+	deadline := time.After(time.Minute)
+	for {
+		r.mu.Lock()
+		raw := r.mails[to]
+		r.mu.Unlock()
+		if raw != nil {
+			return raw
+		}
+		select {
+		case <-r.arrive:
+		case <-deadline:
+			g.t.Fatalf("nothing has arrived for %s:\n%s", to, g.log)
+		}
+	}
+}
+
+// send hands a mail over in one transaction.
+func (g *gateway) send(from, text string, to ...string) {
+	g.t.Helper()
+	c, err := smtp.Dial(g.addr)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SendMail(from, to, strings.NewReader(strings.ReplaceAll(text, "\n", "\r\n"))); err != nil {
+		g.t.Fatalf("%v\n%s", err, g.log)
+	}
+}
+
+// logged waits until the gateway's log has a line with all the words.
+func (g *gateway) logged(words ...string) {
+	g.t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(time.Minute); ; {
+		for line := range strings.SplitSeq(g.log.String(), "\n") {
+			found := true
+			for _, w := range words {
+				found = found && strings.Contains(line, w)
+			}
+			if found {
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			g.t.Fatalf("the log never says %q:\n%s", words, g.log)
+		}
+	}
+}
+
+func TestTheSenderGetsABounceInTheirLanguage(t *testing.T) {
+	for language, want := range map[string][2]string{
+		"ko": {"주문 확인", "메일 주소"},
+		"en": {"주문 확인", "address does not exist"},
+	} {
+		t.Run(language, func(t *testing.T) {
+			r := refusing(t)
+			g := newGateway(t, fmt.Sprintf("[notices]\nfrom = \"postmaster@example.com\"\nlanguage = %q\n", language)+smtpLane(r.addr))
+			g.serve()
+			g.send("erp@example.com", order, "nobody@example.net", "customer@example.net")
+			raw := r.arrived(g, "erp@example.com")
+			g.stop()
+			p := g.read([][]byte{raw})[0]
+			if !p.DKIM || len(p.Defects) > 0 || p.From != "postmaster@example.com" {
+				t.Errorf("%+v", p)
+			}
+			if !strings.Contains(p.Subject, want[0]) || !strings.Contains(p.Text, want[1]) || !strings.Contains(p.Text, "550 5.1.1 No such user here") {
+				t.Errorf("%q\n%s", p.Subject, p.Text)
+			}
+			for _, line := range []string{"Final-Recipient: rfc822; nobody@example.net", "Diagnostic-Code: smtp; 550 5.1.1 No such user here", "Status: 5.1.1", "Auto-Submitted: auto-replied"} {
+				if !strings.Contains(string(raw), "\r\n"+line+"\r\n") {
+					t.Errorf("the line %q is missing in\n%s", line, raw)
+				}
+			}
+			if strings.Contains(string(raw), "customer@example.net\r\nAction:") || r.to["erp@example.com"] != 1 {
+				t.Errorf("%d bounces, the last:\n%s", r.to["erp@example.com"], raw)
+			}
+			if r.from["erp@example.com"] != "" || r.from["customer@example.net"] != "erp@example.com" {
+				t.Errorf("the envelope senders are %q", r.from)
+			}
+		})
+	}
+}
+
+// TestAListsFailuresAreToldOnce: the sender of a campaign gets one notice with a count.
+func TestAListsFailuresAreToldOnce(t *testing.T) {
+	r := startRecorder(t)
+	r.answer = func(to string, _ int) error {
+		if strings.HasSuffix(to, "0@example.net") {
+			return &smtp.SMTPError{Code: 552, EnhancedCode: smtp.EnhancedCode{5, 2, 2}, Message: "Mailbox is full"}
+		}
+		return nil
+	}
+	g := newGateway(t, smtpLane(r.addr))
+	g.users(100)
+	g.serve()
+	g.mustSubmit("promo@lists.example.com", hello)
+	raw := r.arrived(g, "marketer@example.com")
+	g.stop()
+	if n := strings.Count(string(raw), "Final-Recipient:"); n != 10 || r.to["marketer@example.com"] != 1 {
+		t.Errorf("%d bounces, the last about %d recipients", r.to["marketer@example.com"], n)
+	}
+	if p := g.read([][]byte{raw})[0]; !strings.Contains(p.Text, "100") || !strings.Contains(p.Text, "10") {
+		t.Errorf("the text has no counts:\n%s", p.Text)
+	}
+}
+
+// TestKilledAroundANotice kills the gateway when a copy has failed, and when its
+// notice is on disk: after that the sender has one notice each time.
+func TestKilledAroundANotice(t *testing.T) {
+	r := refusing(t)
+	g := newGateway(t, "[relay]\nuncertain_wait = \"1s\"\n"+smtpLane(r.addr))
+	for i, words := range [][]string{{"not sent", "state=failed"}, {"notice accepted"}} {
+		g.serve()
+		sender := fmt.Sprintf("erp%d@example.com", i)
+		g.send(sender, order, "nobody@example.net")
+		g.logged(words...)
+		g.kill()
+		g.serve()
+		r.arrived(g, sender)
+		g.settled("done")
+		about := 0
+		for _, m := range g.messages() {
+			if m.Notice == "failed" {
+				about++
+			}
+		}
+		if about != i+1 {
+			t.Errorf("%d notices after %d mails", about, i+1)
+		}
+		g.stop()
+	}
+}
+
+// TestANoticeThatFailsIsNotTold: the sender's own address is refused.
+func TestANoticeThatFailsIsNotTold(t *testing.T) {
+	r := refusing(t)
+	g := newGateway(t, "[notices]\nfrom = \"nobody@example.com\"\n"+smtpLane(r.addr))
+	g.serve()
+	g.send("nobody@example.com", order, "nobody@example.net") // which is notices.from itself
+	g.send("nobody2@example.com", order, "nobody@example.net")
+	g.logged("nobody can be told")
+	g.logged("not sent", "to=nobody2@example.com", "state=failed")
+	g.send("last@example.com", order, "nobody@example.net")
+	r.arrived(g, "last@example.com")
+	notices := 0
+	for _, m := range g.messages() {
+		if m.Notice != "" {
+			notices++
+		}
+	}
+	if notices != 2 {
+		t.Errorf("%d notices, want one to nobody2 and one to last", notices)
+	}
+	g.stop()
+}
+
+// TestNoticesThroughSESBearTheirAddress, because SES refuses the null sender.
+func TestNoticesThroughSESBearTheirAddress(t *testing.T) {
+	fake := &sesfake.Fake{}
+	server := httptest.NewServer(fake)
+	t.Cleanup(server.Close)
+	fake.Then(sesfake.Refuse(400, "MessageRejected", "The message is refused."))
+	g := newGateway(t, fmt.Sprintf("[notices]\nfrom = \"postmaster@example.com\"\nlanguage = \"en\"\n[[lane]]\nname = \"out\"\ndriver = \"ses\"\n[lane.ses]\nregion = \"ap-northeast-2\"\nendpoint = %q\n", server.URL))
+	g.serve()
+	g.send("erp@example.com", order, "customer@example.net")
+	g.logged("msg=sent", "to=erp@example.com")
+	g.stop()
+	mails := fake.Mails()
+	if len(mails) != 1 || header(mails[0].Raw, "From") == "" || !strings.Contains(header(mails[0].Raw, "From"), "<postmaster@example.com>") ||
+		!strings.Contains(string(mails[0].Raw), "Auto-Submitted: auto-replied") {
+		t.Errorf("%d mails: %+v", len(mails), mails)
+	}
+}
+
+// TestAStrangersMailToThePostmasterReachesTheOperator as an attachment.
+func TestAStrangersMailToThePostmasterReachesTheOperator(t *testing.T) {
+	r := startRecorder(t)
+	g := newGateway(t, "[notices]\noperator = \"admin@example.com\"\nlanguage = \"en\"\n"+smtpLane(r.addr))
+	g.serve()
+	g.send("stranger@elsewhere.example", "From: stranger@elsewhere.example\nSubject: your mail\n\nPlease stop.\n", "postmaster@lists.example.com")
+	raw := r.arrived(g, "admin@example.com")
+	g.stop()
+	p := g.read([][]byte{raw})[0]
+	if !p.DKIM || !strings.Contains(p.Text, "stranger@elsewhere.example") || !strings.Contains(string(raw), "message/rfc822") || !strings.Contains(string(raw), "Please stop.") {
+		t.Errorf("%+v\n%s", p, raw)
+	}
+}
