@@ -10,6 +10,7 @@ import (
 
 	"postern/mail"
 	"postern/relay"
+	"postern/relay/notice"
 	"postern/relay/report"
 	"postern/relay/sign"
 )
@@ -25,10 +26,24 @@ func (a *App) newReporter(lanes []relay.LaneConfig, signs signFunc) *report.Repo
 		Lane: c.Notices.Lane, Language: c.Notices.Language, Operator: c.Notices.Operator, GiveUp: c.Relay.RetryRelayed.MaxAge,
 		Ours:    c.automatic,
 		Lanes:   func() []relay.LaneStatus { return a.relay.Lanes() },
-		Trouble: func() error { return errors.Join(a.spool.Trouble(), nearlyFull(c.DataDir)) },
+		Trouble: a.diskTrouble,
 		Direct:  c.direct(lanes, signs),
 		Log:     a.log,
 	})
+}
+
+// diskTrouble is what is wrong with the disk of data_dir; no words: nothing.
+func (a *App) diskTrouble() (notice.Kind, string) {
+	if err := a.spool.Broken(); err != nil {
+		return notice.SpoolBroken, err.Error()
+	}
+	if err := a.spool.Trouble(); err != nil {
+		return notice.DiskFull, err.Error()
+	}
+	if err := nearlyFull(a.cfg.DataDir); err != nil {
+		return notice.DiskLow, err.Error()
+	}
+	return 0, ""
 }
 
 type signFunc = func(mail.Content, mail.Address) (mail.Content, error)

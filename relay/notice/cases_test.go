@@ -150,8 +150,8 @@ func events(l notice.Letter, add func(string, []byte)) {
 	}
 	e.Kind, e.Words, e.Until = notice.LaneRuns, "", at
 	add("operator-lane-runs", notice.Operator(l, e))
-	names := [...]string{notice.DiskFull: "disk-full", notice.DiskHasRoom: "disk-room", notice.SpoolBroken: "spool-broken", notice.SpoolWhole: "spool-whole"}
-	for _, kind := range []notice.Kind{notice.DiskFull, notice.DiskHasRoom, notice.SpoolBroken, notice.SpoolWhole} {
+	names := [...]string{notice.DiskFull: "disk-full", notice.DiskHasRoom: "disk-room", notice.SpoolBroken: "spool-broken", notice.DiskLow: "disk-low"}
+	for _, kind := range []notice.Kind{notice.DiskFull, notice.DiskHasRoom, notice.SpoolBroken, notice.DiskLow} {
 		e = notice.Event{Kind: kind, Since: at.Add(-10 * time.Minute)}
 		switch kind {
 		case notice.DiskFull:

@@ -282,7 +282,7 @@ func TestEveryEventSaysWhatToDo(t *testing.T) {
 		notice.DiskFull:    {"What Postern does by itself", "What you should do: make room"},
 		notice.DiskHasRoom: {"nothing to do"},
 		notice.SpoolBroken: {"What Postern does by itself", "Restart Postern", "postern spool check"},
-		notice.SpoolWhole:  {"nothing to do"},
+		notice.DiskLow:     {"still accepted"},
 	} {
 		m := read(t, notice.Operator(letter("en"), notice.Event{Kind: kind, Lane: "ses", Words: "550 no", Since: at, Waiting: 12345}))
 		for _, w := range want {

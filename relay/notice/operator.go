@@ -12,10 +12,10 @@ type Kind int
 const (
 	LanePaused  Kind = iota // nothing leaves through a lane
 	LaneRuns                // it works again
+	DiskHasRoom             // what follows is over
+	DiskLow                 // there is little room left
 	DiskFull                // no mail is accepted for want of room
-	DiskHasRoom             // it is accepted again
 	SpoolBroken             // a sync failed: nothing is accepted or sent until a restart
-	SpoolWhole              // the restart has checked the spool
 )
 
 // Event is something that the administrator is to know.
@@ -52,7 +52,7 @@ type bulletin struct {
 
 // over says that there is nothing left to do.
 func (w *bulletin) over() bool {
-	return w.Kind == LaneRuns || w.Kind == DiskHasRoom || w.Kind == SpoolWhole
+	return w.Kind == LaneRuns || w.Kind == DiskHasRoom
 }
 
 func (w *bulletin) facts() {

@@ -16,10 +16,10 @@ func (w *bulletin) title() string {
 		return w.pick("The disk is full: no mail is accepted", "디스크 공간 부족: 메일을 접수하지 못하고 있습니다")
 	case DiskHasRoom:
 		return w.pick("The disk has room again: mail is accepted", "디스크 공간 확보: 메일 접수를 재개했습니다")
-	case SpoolBroken:
-		return w.pick("The spool cannot be written: Postern has stopped and needs you", "스풀 쓰기 실패: Postern이 멈추었습니다. 조치가 필요합니다")
+	case DiskLow:
+		return w.pick("The disk is filling up", "디스크 공간이 얼마 남지 않았습니다")
 	}
-	return w.pick("The spool is in order: Postern works again", "스풀 점검 완료: Postern이 다시 동작합니다")
+	return w.pick("The spool cannot be written: Postern has stopped and needs you", "스풀 쓰기 실패: Postern이 멈추었습니다. 조치가 필요합니다")
 }
 
 // lead is what happened, in a sentence.
@@ -33,12 +33,12 @@ func (w *bulletin) lead() string {
 		return w.pick("The disk that holds data_dir is full. No new mail can be accepted.", "data_dir이 있는 디스크에 남은 공간이 없습니다. 새 메일을 접수할 수 없습니다.")
 	case DiskHasRoom:
 		return w.pick("The disk that holds data_dir has room again. New mail is accepted.", "data_dir이 있는 디스크에 공간이 생겨 새 메일을 다시 접수합니다.")
-	case SpoolBroken:
-		return w.pick("The spool could not be written to the disk. Postern accepts no mail and sends none until it has been restarted.",
-			"스풀을 디스크에 기록하지 못했습니다. Postern을 다시 시작할 때까지 메일을 접수하지도 발송하지도 않습니다.")
+	case DiskLow:
+		return w.pick("The disk that holds data_dir has little room left. Mail is still accepted and sent.",
+			"data_dir이 있는 디스크의 남은 공간이 얼마 되지 않습니다. 아직은 메일을 접수하고 발송합니다.")
 	}
-	return w.pick("Postern was restarted, the spool has been checked and is in order. Mail is accepted and sent again.",
-		"Postern이 다시 시작되었고 스풀 점검에서 이상이 없었습니다. 메일 접수와 발송을 재개했습니다.")
+	return w.pick("The spool could not be written to the disk. Postern accepts no mail and sends none until it has been restarted.",
+		"스풀을 디스크에 기록하지 못했습니다. Postern을 다시 시작할 때까지 메일을 접수하지도 발송하지도 않습니다.")
 }
 
 // itself says what Postern does about it alone.
@@ -58,9 +58,9 @@ func (w *bulletin) itself() {
 	case SpoolBroken:
 		w.say("What Postern does by itself: it answers senders with “try again later” and touches nothing. After a failed write nobody can know what is on the disk; going on could lose mail or send it twice. Only a restart, which checks the spool, can tell.",
 			"Postern이 자동으로 하는 일: 보내는 쪽에 나중에 다시 시도하라고 응답하고 아무것도 건드리지 않습니다. 쓰기에 실패한 뒤에는 무엇이 디스크에 기록되었는지 알 수 없어, 계속하면 메일이 없어지거나 두 번 나갈 수 있습니다. 다시 시작하면서 스풀을 점검해야만 알 수 있습니다.")
-	default:
-		w.say("There is nothing to do. Copies that were being sent when it stopped are shown as uncertain, because they may have been sent. `postern queue list` shows them.",
-			"따로 하실 일은 없습니다. 멈출 때 보내는 중이던 메일은 이미 나갔을 수도 있어 uncertain으로 표시됩니다. `postern queue list`로 볼 수 있습니다.")
+	case DiskLow:
+		w.say("What Postern does by itself: when the disk is full it accepts no mail until there is room again. What was accepted before is safe.",
+			"Postern이 자동으로 하는 일: 디스크가 가득 차면 공간이 생길 때까지 메일을 접수하지 않습니다. 이미 접수한 메일은 안전합니다.")
 	}
 }
 
@@ -71,7 +71,7 @@ func (w *bulletin) advice() {
 		w.WriteString(w.pick("What you should do: ", "관리자가 하실 일: "))
 		w.laneAdvice()
 		w.say("`postern queue list` shows what waits.", "대기 중인 메일은 `postern queue list`로 볼 수 있습니다.")
-	case DiskFull:
+	case DiskLow, DiskFull:
 		w.say("What you should do: make room on that disk, or enlarge it. `df -h` shows what is free. Do not delete anything in data_dir by hand: mail would be lost.",
 			"관리자가 하실 일: 디스크를 비우거나 늘려 주십시오. 남은 공간은 `df -h`로 볼 수 있습니다. data_dir 안의 파일은 직접 지우지 마십시오. 메일이 없어집니다.")
 	case SpoolBroken:

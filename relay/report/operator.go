@@ -81,23 +81,22 @@ func (r *Reporter) running(all []relay.LaneStatus) string {
 	return other
 }
 
-// watchDisk tells the operator, past the spool, that the disk fails or is full.
+// watchDisk tells the operator, past the spool, that the disk fills up or fails, and
+// again when it gets worse.
 func (r *Reporter) watchDisk(ctx context.Context, now time.Time) {
 	if r.cfg.Operator == "" {
 		return
 	}
-	wrong := r.cfg.Trouble()
+	kind, words := r.cfg.Trouble()
 	since := r.disk.since
-	begun, over := r.disk.step(wrong != nil, 0, now)
+	begun, over := r.disk.step(words != "", 0, now)
+	begun = begun || words != "" && kind > r.worst
 	if !begun && !over {
 		return
 	}
 	e := notice.Event{Kind: notice.DiskHasRoom, Since: since, Until: now}
 	if begun {
-		e = notice.Event{Kind: notice.DiskFull, Words: wrong.Error(), Since: r.disk.since}
-		if r.cfg.Spool.Broken() != nil {
-			e.Kind = notice.SpoolBroken
-		}
+		e = notice.Event{Kind: kind, Words: words, Since: r.disk.since}
 	}
 	letter := r.letter(r.cfg.Operator, r.cfg.Language, now)
 	if err := r.cfg.Direct(ctx, letter.To, notice.Operator(letter, e)); err != nil {
@@ -106,5 +105,6 @@ func (r *Reporter) watchDisk(ctx context.Context, now time.Time) {
 	}
 	if begun {
 		r.disk.tell(now)
+		r.worst = kind
 	}
 }

@@ -2,7 +2,6 @@ package report_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	netmail "net/mail"
@@ -14,6 +13,7 @@ import (
 
 	"postern/mail"
 	"postern/relay"
+	"postern/relay/notice"
 	"postern/relay/report"
 	"postern/spool"
 )
@@ -27,7 +27,8 @@ type gateway struct {
 
 	mu      sync.Mutex
 	lanes   []relay.LaneStatus
-	trouble error
+	kind    notice.Kind
+	trouble string
 	direct  []string
 }
 
@@ -49,7 +50,7 @@ func run(t *testing.T, edit func(*report.Config), fn func(*testing.T, *gateway))
 				defer g.mu.Unlock()
 				return append([]relay.LaneStatus(nil), g.lanes...)
 			},
-			Trouble: func() error { g.mu.Lock(); defer g.mu.Unlock(); return g.trouble },
+			Trouble: func() (notice.Kind, string) { g.mu.Lock(); defer g.mu.Unlock(); return g.kind, g.trouble },
 			Direct: func(_ context.Context, to mail.Address, raw []byte) error {
 				g.mu.Lock()
 				defer g.mu.Unlock()
@@ -388,24 +389,40 @@ func TestTheOperatorIsToldAtMostOnceAnHourOfALane(t *testing.T) {
 	})
 }
 
+func (g *gateway) disk(kind notice.Kind, words string) (told []string) {
+	g.mu.Lock()
+	g.kind, g.trouble = kind, words
+	g.mu.Unlock()
+	pass(30 * time.Second)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	told, g.direct = g.direct, nil
+	return told
+}
+
 func TestTroubleOfTheDiskIsToldPastTheSpool(t *testing.T) {
 	run(t, nil, func(t *testing.T, g *gateway) {
-		g.mu.Lock()
-		g.trouble = errors.New("the disk of the spool is full")
-		g.mu.Unlock()
-		pass(30 * time.Second)
-		g.mu.Lock()
-		told := append([]string(nil), g.direct...)
-		g.trouble = nil
-		g.mu.Unlock()
-		if len(told) != 1 || !strings.HasPrefix(told[0], "admin@example.com: ") {
-			t.Errorf("%q", told)
+		for i, step := range []struct {
+			kind  notice.Kind
+			words string
+			told  string // "" nothing
+		}{
+			{notice.DiskLow, "only 200 MB left", "The disk is filling up"},
+			{notice.DiskLow, "only 190 MB left", ""},
+			{notice.DiskFull, "no space left", "The disk is full"}, // it gets worse
+			{notice.DiskLow, "only 20 MB left", ""},
+			{0, "", "The disk has room again"},
+			{notice.DiskLow, "only 200 MB left", ""}, // within the hour
+			{0, "", ""},
+			{notice.SpoolBroken, "fdatasync: input/output error", "The spool cannot be written"},
+		} {
+			told := g.disk(step.kind, step.words)
+			if step.told == "" && len(told) > 0 || step.told != "" && (len(told) != 1 || !strings.HasPrefix(told[0], "admin@example.com: "+step.told)) {
+				t.Errorf("step %d: %q, want %q", i, told, step.told)
+			}
 		}
-		pass(30 * time.Second)
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if len(g.direct) != 2 || len(g.notices(mail.NoticeOperator)) != 0 {
-			t.Errorf("%q", g.direct)
+		if n := g.notices(mail.NoticeOperator); len(n) != 0 {
+			t.Errorf("%d went through the spool", len(n))
 		}
 	})
 }
@@ -413,11 +430,9 @@ func TestTroubleOfTheDiskIsToldPastTheSpool(t *testing.T) {
 func TestWithoutAnOperatorNobodyIsTold(t *testing.T) {
 	run(t, func(c *report.Config) { c.Operator = "" }, func(t *testing.T, g *gateway) {
 		g.lane(0, "paused")
-		g.mu.Lock()
-		g.trouble = errors.New("full")
-		g.mu.Unlock()
+		told := g.disk(notice.DiskFull, "full")
 		pass(time.Hour)
-		if len(g.notices(mail.NoticeOperator)) != 0 || len(g.direct) != 0 {
+		if len(g.notices(mail.NoticeOperator)) != 0 || len(told) != 0 || len(g.direct) != 0 {
 			t.Error("somebody was told")
 		}
 	})

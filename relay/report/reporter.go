@@ -30,8 +30,9 @@ type Config struct {
 	// what is sent there.
 	Ours  func(mail.Address) bool
 	Lanes func() []relay.LaneStatus
-	// Trouble is what is wrong with the disk; nil: nothing.
-	Trouble func() error
+	// Trouble is what is wrong with the disk: DiskLow, DiskFull or SpoolBroken, in
+	// words; "": nothing.
+	Trouble func() (kind notice.Kind, words string)
 	// Direct hands a mail to the operator upstream without the spool.
 	Direct func(ctx context.Context, to mail.Address, raw []byte) error
 	Log    *slog.Logger
@@ -65,6 +66,7 @@ type Reporter struct {
 	warned map[mail.Address]time.Time // senders of late mail, within the last hour
 	lanes  map[string]*trouble
 	disk   trouble
+	worst  notice.Kind // of disk, that the operator knows of
 }
 
 // New makes a Reporter that tells nobody until Run.
