@@ -27,7 +27,7 @@ const (
 func ParseAddress(s string) (Address, error) {
 	at := strings.LastIndexByte(s, '@')
 	if at < 1 || at == len(s)-1 {
-		return "", fmt.Errorf("%q is not a mail address: it needs a name, an @ and a domain", s)
+		return "", fmt.Errorf("%q is not a mail address: it needs a name, an @ and a domain", clip(s))
 	}
 	local, domain := s[:at], s[at+1:]
 	if len(s) > maxAddress || len(local) > maxLocal || len(domain) > maxDomain {
@@ -89,8 +89,13 @@ func checkQuoted(s string) error {
 
 func checkDomain(s string) error {
 	if strings.HasPrefix(s, "[") {
-		if !strings.HasSuffix(s, "]") || strings.ContainsAny(s[1:len(s)-1], " []\\\r\n\t") || len(s) < 3 {
+		if len(s) < 3 || !strings.HasSuffix(s, "]") {
 			return fmt.Errorf("%q is not an address literal", s)
+		}
+		for _, c := range []byte(s[1 : len(s)-1]) { // dcontent of RFC 5321 §4.1.3
+			if c <= ' ' || c >= 0x7f || strings.IndexByte("[]\\", c) >= 0 {
+				return fmt.Errorf("%q is not an address literal", s)
+			}
 		}
 		return nil
 	}

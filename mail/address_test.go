@@ -36,13 +36,15 @@ func TestParseAddress(t *testing.T) {
 		"", "@", "min", "min@", "@example.com", "min@@example.com", ".min@example.com", "min.@example.com", "a..b@example.com",
 		"min kim@example.com", "min@exa mple.com", "min@-example.com", "min@example..com", "min@example.com.", "min@.com",
 		"<min@example.com>", "Min <min@example.com>", "min@example.com,kim@example.com", "min\r\nBcc: x@example.com", "min@example.com\r\n",
-		`"min@example.com`, `"mi"n"@example.com`, `"min\"@example.com`, "min@[192.0.2.1", "min@[]", "min\x00@example.com", "min\u202e@example.com",
+		`"min@example.com`, `"mi"n"@example.com`, `"min\"@example.com`, "min@[192.0.2.1", "min@[]", "min@[", "min@[\x01]", "min@[\u202e]", "min@[a b]", strings.Repeat("x", 1<<20), "min\x00@example.com", "min\u202e@example.com",
 		"min@exam\u200bple.com", "\xff@example.com", strings.Repeat("a", 65) + "@example.com", "a@" + strings.Repeat("b.", 130) + "com", "min@exam!ple.com",
 	} {
 		if a, err := mail.ParseAddress(in); err == nil {
 			t.Errorf("%q is taken as %q", in, a)
 		} else if !strings.Contains(err.Error(), "is not a mail address") {
 			t.Errorf("%q: the error does not say what is wrong: %v", in, err)
+		} else if len(err.Error()) > 2000 {
+			t.Errorf("an error of %d octets", len(err.Error()))
 		}
 	}
 }
