@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"time"
 
@@ -25,7 +26,7 @@ type Config struct {
 	SevenBit func(mail.Content) (mail.Content, error)
 	// Sign signs for the mailbox in From; an error pauses its message. Signers bounds
 	// how many signatures are made at a time for bulk, and for transactional mail, because
-	// each keeps a processor busy; 0: as many as GOMAXPROCS.
+	// each keeps a processor busy; 0: as many as GOMAXPROCS is at New.
 	Sign    func(mail.Content, mail.Address) (mail.Content, error)
 	Signers int
 	// Blocked says, from a local index, that an address gets nothing: the state
@@ -65,6 +66,9 @@ type lane struct {
 func New(cfg Config) (*Relay, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Signers <= 0 {
+		cfg.Signers = runtime.GOMAXPROCS(0)
 	}
 	r := &Relay{cfg: cfg}
 	for _, lc := range cfg.Lanes {

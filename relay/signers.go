@@ -35,9 +35,6 @@ type signed struct {
 
 // newSigners starts the threads; n of each kind.
 func newSigners(n int, sign func(mail.Content, mail.Address) (mail.Content, error)) *signers {
-	if n <= 0 {
-		n = runtime.GOMAXPROCS(0)
-	}
 	s := &signers{sign: sign, places: make(chan struct{}, n), bulk: make(chan signature)}
 	for range n {
 		s.wg.Go(s.thread)

@@ -97,7 +97,7 @@ func (a *App) build() error {
 	signs := a.cfg.signer(keys)
 	a.reporter = a.newReporter(lanes, signs)
 	a.relay, err = relay.New(relay.Config{
-		Spool: a.spool, Lanes: lanes, Render: a.renderer.render, SevenBit: expand.SevenBit, Sign: signs, Signers: a.cfg.signers, Blocked: blocked(a.index),
+		Spool: a.spool, Lanes: lanes, Render: a.renderer.render, SevenBit: expand.SevenBit, Sign: signs, Blocked: blocked(a.index),
 		Lists: a.cfg.listSchedule(), Ordinary: a.cfg.ordinarySchedule(), Unknowns: a.cfg.unknowns(), Moot: a.reporter.Moot, Log: a.log,
 	})
 	if err != nil {

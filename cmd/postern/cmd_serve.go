@@ -36,11 +36,11 @@ func (serveCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	cfg.signers = spareProcessors()
 	app, err := newApp(cfg, newLog(s.stderr, cfg.Log))
 	if err != nil {
 		return err
 	}
+	spareProcessors()
 	// What has started runs until Stop, not until a signal: the end has an order.
 	if err := app.Start(context.WithoutCancel(s.ctx)); err != nil {
 		return errors.Join(err, stop(app))
@@ -64,18 +64,16 @@ func (serveCmd) Run(s *session) error {
 // spare is how many threads may run Go code beside those that sign.
 const spare = 2
 
-// spareProcessors says how many signatures may be made at a time: one a processor.
-// A signature keeps its thread busy for a millisecond, and Go looks for what the
-// network has brought only on a thread that has nothing to do; with as many threads
-// as processors, everybody's next step would wait behind the signatures. So there
-// are more threads, and the kernel sees to it that those which were waiting run
-// first. Who sets GOMAXPROCS has decided otherwise.
-func spareProcessors() int {
-	n := runtime.GOMAXPROCS(0)
+// spareProcessors makes room beside the signers of the relay, of which there are as
+// many as processors. A signature keeps its thread busy for a millisecond, and Go
+// looks for what the network has brought only on a thread that has nothing to do;
+// with as many threads as processors, everybody's next step would wait behind the
+// signatures. So there are more threads, and the kernel sees to it that those which
+// were waiting run first. Who sets GOMAXPROCS has decided otherwise.
+func spareProcessors() {
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(n + spare)
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spare)
 	}
-	return n
 }
 
 // stopOrBeStopped ends in order unless a second signal comes.

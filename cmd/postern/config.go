@@ -34,8 +34,6 @@ type Config struct {
 	OptOut    OptOutConfig           `toml:"optout"`
 	Admin     AdminConfig            `toml:"admin"`
 	Sync      SyncConfig             `toml:"sync"`
-
-	signers int // of relay.Config
 }
 
 type LogConfig struct {

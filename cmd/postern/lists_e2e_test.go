@@ -124,7 +124,8 @@ func (g *gateway) submitTo(text string, to ...string) error {
 		return err
 	}
 	defer c.Close()
-	return c.SendMail("marketer@example.com", to, strings.NewReader(strings.ReplaceAll(text, "\n", "\r\n")))
+	err = c.SendMail("marketer@example.com", to, strings.NewReader(strings.ReplaceAll(text, "\n", "\r\n")))
+	return errors.Join(err, c.Reset()) // after its answer nothing is held of a limit any more
 }
 
 func TestTheSamePersonInOtherLettersGetsOneCopy(t *testing.T) {
