@@ -75,6 +75,9 @@ func (a *App) build() error {
 	for _, w := range keys.Warnings() {
 		a.log.Warn(w)
 	}
+	if _, found, _ := keys.For(a.cfg.Notices.From); !found {
+		a.log.Warn("notices.from has no [[dkim]] key: notices go out unsigned, and some receivers will refuse them", "from", a.cfg.Notices.From)
+	}
 	keyring, err := optout.OpenKeyring(filepath.Join(a.cfg.DataDir, "keyring.json"))
 	if err != nil {
 		return dataProblem(a.cfg.DataDir, err)

@@ -360,5 +360,6 @@ func decodeConfig(text string) (*Config, *problems, error) {
 	}
 	cfg, found := DefaultConfig(), &problems{}
 	decodeTable(raw, cfg, found)
+	cfg.Notices.From = cfg.noticesFrom()
 	return cfg, found, nil
 }

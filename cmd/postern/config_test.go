@@ -317,3 +317,32 @@ func same(t *testing.T, err error, want string) {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
 }
+
+// TestNoticesComeFromADomainOfOurs, also where nobody said from which address.
+func TestNoticesComeFromADomainOfOurs(t *testing.T) {
+	dkim := "[[dkim]]\ndomain = %q\nsign = false\n"
+	for _, tt := range []struct{ text, want string }{
+		{"", "postmaster@example.com"},
+		{fmt.Sprintf(dkim, "shop.example"), "postmaster@shop.example"},
+		{fmt.Sprintf(dkim, "shop.example") + fmt.Sprintf(dkim, "example.com"), "postmaster@example.com"},
+		{"[notices]\nfrom = \"it@other.example\"\n" + fmt.Sprintf(dkim, "shop.example"), "it@other.example"},
+	} {
+		cfg, err := postern.ParseConfig(tt.text + "[[lane]]\nname = \"out\"\ndriver = \"maildir\"\n")
+		if err != nil {
+			t.Errorf("%s: %v", tt.text, err)
+			continue
+		}
+		if string(cfg.Notices.From) != tt.want {
+			t.Errorf("%s: notices come from %s, want %s", tt.text, cfg.Notices.From, tt.want)
+		}
+	}
+}
+
+func TestTheOperatorIsAPerson(t *testing.T) {
+	for _, operator := range []string{"unsubscribe@lists.example.com", "promo@lists.example.com", "bounces+1@lists.example.com", "postmaster@lists.example.com"} {
+		_, err := postern.ParseConfig(fmt.Sprintf("[notices]\noperator = %q\n[[list]]\nid = \"promo\"\naddress = \"promo@lists.example.com\"\n[[lane]]\nname = \"out\"\ndriver = \"maildir\"\n", operator))
+		if err == nil || !strings.Contains(err.Error(), "notices.operator: "+operator+" is read by this gateway") {
+			t.Errorf("%s: %v", operator, err)
+		}
+	}
+}

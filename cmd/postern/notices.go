@@ -122,3 +122,30 @@ func (a *App) forward(ctx context.Context, sub *mail.Submitter, from mail.Addres
 	}
 	return nil
 }
+
+// noticesFrom is notices.from; where that is the default, and of a domain without a
+// [[dkim]] entry, the postmaster of the first domain that has one. The default is of
+// a domain that is nobody's, and receivers would refuse what comes from there.
+func (c *Config) noticesFrom() mail.Address {
+	from := c.Notices.From
+	if from != DefaultConfig().Notices.From {
+		return from
+	}
+	for _, d := range c.DKIM {
+		if signsFor(d.Domain, from) {
+			return from
+		}
+	}
+	for _, d := range c.DKIM {
+		if a, err := mail.ParseAddress("postmaster@" + d.Domain); err == nil {
+			return a
+		}
+	}
+	return from
+}
+
+// signsFor says whether the key of a domain is one for an address.
+func signsFor(domain string, a mail.Address) bool {
+	key := mail.Address("x@" + domain).Domain()
+	return a.Domain() == key || strings.HasSuffix(a.Domain(), "."+key)
+}
