@@ -76,9 +76,10 @@ func (s *Spool) UntoldCopies(id mail.ID, limit int) (copies []mail.Copy, seqs []
 	return copies, seqs, err
 }
 
-// Late lists the messages that were accepted before a time and are still being
-// expanded, or sent with copies that are not settled, oldest first; those whose sender was warned
-// already, or cannot be told anything, are left out.
+// Late lists, oldest first, the messages that were accepted before a time and are
+// still being expanded, or sent or paused with copies that are not settled. Those
+// whose sender was warned already, or cannot be told anything, are left out; so are
+// held ones, which wait for their sender or an approver.
 func (s *Spool) Late(before time.Time) []mail.Message {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -86,7 +87,7 @@ func (s *Spool) Late(before time.Time) []mail.Message {
 	for _, e := range s.live {
 		m := e.msg
 		if m.AcceptedAt.Before(before) && m.WarnedAt.IsZero() && m.Answerable() &&
-			(m.State == mail.Expanding || m.State == mail.Sending && e.counts.Open() > 0) {
+			(m.State == mail.Expanding || (m.State == mail.Sending || m.State == mail.Paused) && e.counts.Open() > 0) {
 			late = append(late, *m)
 		}
 	}

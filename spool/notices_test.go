@@ -221,8 +221,9 @@ func TestLateIsWhatStillWaitsAndNobodyWasWarnedOf(t *testing.T) {
 	s := open(t, t.TempDir())
 	defer closeChecked(t, s)
 	long := time.Now().Add(-5 * time.Hour)
-	late := accept(t, s, mail.Message{State: mail.Sending, From: "a@example.com", AcceptedAt: long}, "x", copies(1)...)
-	expanding := accept(t, s, mail.Message{State: mail.Expanding, From: "a@example.com", AcceptedAt: long.Add(time.Second)}, "x")
+	late := accept(t, s, mail.Message{ID: mail.NewID(long), State: mail.Sending, From: "a@example.com", AcceptedAt: long}, "x", copies(1)...)
+	expanding := accept(t, s, mail.Message{ID: mail.NewID(long.Add(time.Second)), State: mail.Expanding, From: "a@example.com", AcceptedAt: long.Add(time.Second)}, "x")
+	paused := accept(t, s, mail.Message{ID: mail.NewID(long.Add(2 * time.Second)), State: mail.Paused, From: "a@example.com", AcceptedAt: long.Add(2 * time.Second)}, "x", copies(1)...)
 	accept(t, s, mail.Message{State: mail.Sending, From: "a@example.com"}, "x", copies(1)...)                                              // young
 	accept(t, s, mail.Message{State: mail.Sending, AcceptedAt: long}, "x", copies(1)...)                                                   // null sender
 	accept(t, s, mail.Message{State: mail.Sending, From: "a@example.com", AcceptedAt: long, Notice: mail.NoticeFailed}, "x", copies(1)...) // a notice
@@ -233,13 +234,13 @@ func TestLateIsWhatStillWaitsAndNobodyWasWarnedOf(t *testing.T) {
 		}
 		return got
 	}
-	if got := ids(); !slices.Equal(got, []mail.ID{late.ID, expanding.ID}) {
-		t.Fatalf("late are %v, want %s and %s", got, late.ID, expanding.ID)
+	if got := ids(); !slices.Equal(got, []mail.ID{late.ID, expanding.ID, paused.ID}) {
+		t.Fatalf("late are %v, want %s, %s and %s", got, late.ID, expanding.ID, paused.ID)
 	}
 	if err := s.Told(t.Context(), spool.Telling{Kind: mail.NoticeDelayed, About: []mail.ID{late.ID, mail.NewID(time.Now())}, At: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	if got := ids(); !slices.Equal(got, []mail.ID{expanding.ID}) {
-		t.Errorf("late are %v, want %s", got, expanding.ID)
+	if got := ids(); !slices.Equal(got, []mail.ID{expanding.ID, paused.ID}) {
+		t.Errorf("late are %v, want %s and %s", got, expanding.ID, paused.ID)
 	}
 }

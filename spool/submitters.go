@@ -26,9 +26,13 @@ func (s *Spool) Submitted(since time.Time, fn func(Submitted)) error {
 				Submitter  string          `json:"submitter"`
 				AcceptedAt time.Time       `json:"accepted_at"`
 				List       json.RawMessage `json:"list"`
+				Notice     mail.Notice     `json:"notice"`
 			}
 			if err := json.Unmarshal(v, &row); err != nil {
 				return fmt.Errorf("the row of message %s is damaged: %w", mail.IDFromBytes([16]byte(k)), err)
+			}
+			if row.Notice != "" {
+				continue // ours, whatever an account is called
 			}
 			n := 1
 			if row.List == nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"postern/mail"
 	"postern/relay"
@@ -87,10 +88,15 @@ func (c *Config) automatic(a mail.Address) bool {
 	return a.Key() == c.Notices.From.Key() || s.lists[a.Key()] || s.of(&mail.Submitter{Relay: true, SendAs: []string{"*"}}, a, a).kind != noService
 }
 
+// directWithin bounds how long the other notices wait for one about the disk.
+const directWithin = 30 * time.Second
+
 // direct hands a mail upstream without the spool, through the notices' lane or the
 // first other one that takes it.
 func (c *Config) direct(lanes []relay.LaneConfig, signs signFunc) func(context.Context, mail.Address, []byte) error {
 	return func(ctx context.Context, to mail.Address, raw []byte) error {
+		ctx, cancel := context.WithTimeout(ctx, directWithin)
+		defer cancel()
 		header, body, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
 		content, err := signs(mail.Content{Header: append(header[:len(header):len(header)], "\r\n"...), Body: [][]byte{body}}, c.Notices.From)
 		if err != nil {

@@ -167,6 +167,9 @@ func (r *Reporter) recipients(m *mail.Message, copies []mail.Copy) []notice.Reci
 		}
 		if !c.State.Settled() {
 			if n.Words == "" {
+				n.Words = m.Reason // of its pause
+			}
+			if n.Words == "" {
 				n.Words = r.paused()
 			}
 			if m.List == nil && r.cfg.GiveUp > 0 {
