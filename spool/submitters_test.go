@@ -22,6 +22,7 @@ func TestSubmittedSince(t *testing.T) {
 	gone := at(-24*time.Hour+time.Second, mail.Message{State: mail.Sending, Submitter: "a"}, 3)
 	at(-time.Hour, mail.Message{State: mail.Expanding, Submitter: "b", List: &mail.ListPolicy{ID: "promo"}}, 0)
 	at(-time.Minute, mail.Message{State: mail.Sending, Submitter: "a"}, 1)
+	at(-time.Second, mail.Message{State: mail.Sending, Submitter: "a", Notice: mail.NoticeFailed}, 1) // of ours
 	if err := s.Cancel(t.Context(), gone.ID, "by a test"); err != nil {
 		t.Fatal(err)
 	}
