@@ -46,7 +46,9 @@ type Config struct {
 type Relay struct {
 	cfg     Config
 	lanes   []*lane
-	signers *signers // nil: nothing is signed
+	// signing has a place for each signature that is being made: of transactional mail,
+	// and of bulk, for which it does not wait.
+	signing [2]chan struct{}
 	wg      sync.WaitGroup
 	halt    context.CancelFunc // ends claiming
 	abort   context.CancelFunc // ends sends under way
@@ -70,7 +72,7 @@ func New(cfg Config) (*Relay, error) {
 	if cfg.Signers <= 0 {
 		cfg.Signers = runtime.GOMAXPROCS(0)
 	}
-	r := &Relay{cfg: cfg}
+	r := &Relay{cfg: cfg, signing: [2]chan struct{}{make(chan struct{}, cfg.Signers), make(chan struct{}, cfg.Signers)}}
 	for _, lc := range cfg.Lanes {
 		if lc.Concurrency < 1 {
 			return nil, fmt.Errorf("lane %s: concurrency is %d; it must be at least 1", lc.Name, lc.Concurrency)
@@ -86,9 +88,6 @@ func (r *Relay) Start() {
 	claiming, halt := context.WithCancel(context.Background())
 	sending, abort := context.WithCancel(context.Background())
 	r.halt, r.abort = halt, abort
-	if r.cfg.Sign != nil {
-		r.signers = newSigners(r.cfg.Signers, r.cfg.Sign)
-	}
 	for _, l := range r.lanes {
 		for range l.Concurrency {
 			r.wg.Go(func() {
@@ -119,9 +118,6 @@ func (r *Relay) Stop(ctx context.Context) error {
 	case <-ctx.Done():
 		r.abort()
 		<-done
-	}
-	if r.signers != nil {
-		r.signers.stop()
 	}
 	var err error
 	for _, l := range r.lanes {
@@ -377,12 +373,22 @@ func (l *lane) content(c *spool.Claim) (content mail.Content, err error) {
 			return content, err
 		}
 	}
-	if l.r.signers != nil {
-		if content, err = l.r.signers.of(c.Message.Priority, content, c.Message.HeaderFrom); err != nil {
+	if cfg.Sign != nil {
+		if content, err = l.r.sign(content, c); err != nil {
 			return content, unmade(err)
 		}
 	}
 	return content, nil
+}
+
+// sign waits for one of the places. Each signature keeps a processor busy for about
+// a millisecond; if more were made at a time than there are processors, all that is
+// accepted, stored and sent meanwhile would queue behind those that only wait.
+func (r *Relay) sign(content mail.Content, c *spool.Claim) (mail.Content, error) {
+	places := r.signing[bulk(*c)]
+	places <- struct{}{}
+	defer func() { <-places }()
+	return r.cfg.Sign(content, c.Message.HeaderFrom)
 }
 
 // encoded is an ordinary mail as the lane's upstream can carry it. A long line where

@@ -1,6 +1,0 @@
-//go:build !linux
-
-package relay
-
-// lowerPriority: elsewhere a priority is the whole process's.
-func lowerPriority() {}
