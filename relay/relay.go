@@ -44,8 +44,8 @@ type Config struct {
 
 // Relay sends what is due.
 type Relay struct {
-	cfg     Config
-	lanes   []*lane
+	cfg   Config
+	lanes []*lane
 	// signing has a place for each signature that is being made: of transactional mail,
 	// and of bulk, for which it does not wait.
 	signing [2]chan struct{}
