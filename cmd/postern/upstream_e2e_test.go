@@ -289,6 +289,7 @@ func TestANoticeIsSentOnceWhateverIsKilled(t *testing.T) {
 			}
 			close(open)
 			g.serve()
+			end.wait(g, len(c.to), g.log.String)
 			g.settled("done")
 			// A second notice about the first mail would be told before that about another one.
 			if err := g.submitTo(koreanMail("second", "nobody@example.net", ""), "nobody@example.net"); err != nil {
