@@ -123,7 +123,7 @@ func (g *gateway) edit(old, new string) {
 }
 
 // behindPostfix is a shop whose upstream is a postfix with STARTTLS that greylists
-// and passes on to a sink what it takes.
+// and passes on to a sink what it takes, Bcc too if there still is one.
 func behindPostfix(t *testing.T, more string) (*shop, *postfix, *sink) {
 	t.Helper()
 	port := peer.Port(t)
@@ -145,6 +145,7 @@ relayhost = [%s]:%s
 smtpd_tls_cert_file = %[3]s/cert.pem
 smtpd_tls_key_file = %[3]s/key.pem
 smtpd_tls_security_level = encrypt
+message_drop_headers =
 smtpd_recipient_restrictions = check_policy_service inet:%[4]s, permit
 `, "127.0.0.1", end.addr[strings.LastIndexByte(end.addr, ':')+1:], s.dir, startGreylisting(t).addr))
 	return s, p, end
@@ -163,6 +164,7 @@ func TestLegacyProgramsSendThroughAGreylistingPostfix(t *testing.T) {
 		at := func(name string) string { return name + "." + c.name + "@example.net" }
 		if c.name == "scanner" || c.name == "mta" { // such as a bounce of its own
 			c.send(letter{from: from, subject: "from nobody", to: []string{at("nobody1")}})
+			c.send(letter{from: from, envelope: "nobody." + from, subject: "from somebody who gets no mail", to: []string{at("nobody1")}})
 		}
 		c.send(letter{from: from, envelope: from, subject: "한 통", to: []string{at("min")}, bcc: []string{at("hidden")}})
 		c.send(letter{from: from, envelope: from, subject: "두 곳", to: []string{at("nobody2"), at("full2")}})
