@@ -163,13 +163,13 @@ func TestAnUpstreamThatIsKilledLosesNothing(t *testing.T) {
 	}
 }
 
-// TestAnUpstreamThatHasHadEnoughOfRefusals: postfix ends a session after twenty
-// errors with a 421. That is not the fault of the copy that meets it, and every
+// TestAnUpstreamThatHasHadEnoughOfRefusals: postfix ends a session after some errors
+// with a 421. That is not the fault of the copy that meets it, and every
 // sender is told once.
 func TestAnUpstreamThatHasHadEnoughOfRefusals(t *testing.T) {
 	const many = 60
 	end := startSink(t)
-	p := startPostfix(t, relayTo(end)+"smtpd_error_sleep_time = 0\nsmtpd_recipient_restrictions = check_policy_service inet:"+startGreylisting(t).addr+", permit\n")
+	p := startPostfix(t, relayTo(end)+"smtpd_hard_error_limit = 5\nsmtpd_recipient_restrictions = check_policy_service inet:"+startGreylisting(t).addr+", permit\n")
 	g := newGateway(t, strings.Replace(upstreamLane(p.addr()), "driver", "concurrency = 2\ndriver", 1))
 	g.serve()
 	var to []string
@@ -199,6 +199,31 @@ func TestAnUpstreamThatHasHadEnoughOfRefusals(t *testing.T) {
 	}
 	g.settled("done")
 	g.stop()
+}
+
+// TestManyRefusalsDoNotSendMailElsewhere: with the limits that postfix has, a mail to
+// many dead addresses makes it neither slow nor deaf, so that the host rests and all
+// mail goes another way.
+func TestManyRefusalsDoNotSendMailElsewhere(t *testing.T) {
+	const many = 60
+	ends := [2]*sink{startSink(t), startSink(t)}
+	first := startPostfix(t, relayTo(ends[0])+"smtpd_recipient_restrictions = check_policy_service inet:"+startGreylisting(t).addr+", permit\n")
+	second := startPostfix(t, relayTo(ends[1]))
+	g := newGateway(t, strings.Replace(upstreamLane(first.addr(), second.addr()), "driver", "concurrency = 2\ndriver", 1))
+	g.serve()
+	var to []string
+	for i := range many {
+		to = append(to, fmt.Sprintf("nobody%d@example.net", i))
+	}
+	if err := g.submitTo(koreanMail("to nobody", to[0], ""), to...); err != nil {
+		t.Fatal(err)
+	}
+	ends[0].wait(g, 1, first.log)
+	g.settled("done")
+	g.stop()
+	if strings.Contains(g.log.String(), "upstream host rests") || strings.Contains(first.log(), "too many errors") || len(ends[1].arrivals()) > 0 {
+		t.Errorf("postfix had enough\n%s\n%s", g.log, first.log())
+	}
 }
 
 // TestMailGoesToAFallbackHost while the first one is away, and back to the first one
