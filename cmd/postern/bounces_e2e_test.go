@@ -23,11 +23,6 @@ type bounce struct {
 	Recipients                                               []map[string]string
 }
 
-// about is the first recipient that a bounce names.
-func (b bounce) about() string {
-	return strings.TrimPrefix(b.Recipients[0]["final-recipient"], "rfc822; ")
-}
-
 // readBounces lets Python's email package and mailparser read notices; both must see
 // the same.
 func readBounces(t *testing.T, mails [][]byte) []bounce {
