@@ -109,17 +109,25 @@ plain:
 `, port, transport))
 }
 
-// run runs exim until it ends.
-func (e *exim) run(stdin []byte, args ...string) string {
+// command prepares exim with its configuration.
+func (e *exim) command(args ...string) *exec.Cmd {
 	e.t.Helper()
 	cmd := exec.Command(filepath.Join(e.root, "usr/sbin/exim4"), append([]string{"-C", filepath.Join(e.dir, "conf")}, args...)...)
 	cmd.Dir = e.dir
-	cmd.Stdin = bytes.NewReader(stdin)
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "NSS_WRAPPER_PASSWD=" + filepath.Join(e.dir, "passwd"), "NSS_WRAPPER_GROUP=" + filepath.Join(e.dir, "group"),
 		"LD_PRELOAD=" + wrapper(e.t), "LD_LIBRARY_PATH=" + filepath.Join(e.root, "usr/lib/x86_64-linux-gnu")}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if os.Getuid() == 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
 	}
+	return cmd
+}
+
+// run runs exim until it ends.
+func (e *exim) run(stdin []byte, args ...string) string {
+	e.t.Helper()
+	cmd := e.command(args...)
+	cmd.Stdin = bytes.NewReader(stdin)
 	var said bytes.Buffer
 	cmd.Stderr = &said // also that it gave up its privileges because of -C
 	out, err := cmd.Output()
@@ -127,6 +135,24 @@ func (e *exim) run(stdin []byte, args ...string) string {
 		e.t.Fatalf("exim %q: %v\n%s%s\n%s", args, err, out, said.String(), e.log())
 	}
 	return string(out)
+}
+
+// listen lets exim take mail at a port until the test ends.
+func (e *exim) listen(port int) {
+	e.t.Helper()
+	cmd := e.command("-bdf", "-oX", fmt.Sprint(port), "-oP", filepath.Join(e.dir, "spool/pid"))
+	said := &strings.Builder{}
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Start(); err != nil {
+		e.t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(exited) }()
+	e.t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		<-exited
+	})
+	peer.Listening(e.t, fmt.Sprintf("127.0.0.1:%d", port), exited, func() string { return said.String() + e.log() })
 }
 
 // wrapper is the library that answers questions about users.

@@ -23,16 +23,24 @@ type postfix struct {
 	dir  string
 	root string // of the unpacked package
 	port string // where it takes mail
+
+	process *os.Process   // the master and, as a group, all that it has started
+	exited  chan struct{} // closed when it has
 }
 
 // startPostfix starts one with these lines in its main.cf. Its master process
 // wants to be root's.
 func startPostfix(t *testing.T, conf string) *postfix {
 	t.Helper()
+	return startPostfixAt(t, peer.Port(t), conf)
+}
+
+func startPostfixAt(t *testing.T, port int, conf string) *postfix {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Fatal("postfix starts for root alone: run `make e2e` as root")
 	}
-	p := &postfix{t: t, dir: t.TempDir(), root: peer.Unpacked(t, "postfix"), port: fmt.Sprint(peer.Port(t))}
+	p := &postfix{t: t, dir: t.TempDir(), root: peer.Unpacked(t, "postfix"), port: fmt.Sprint(port)}
 	for dir := p.dir; strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -98,10 +106,11 @@ postlog unix-dgram n - n - 1 postlogd
 		}
 	}
 	p.master()
+	t.Cleanup(p.kill)
 	return p
 }
 
-// master runs the process that starts all the others, until the test ends.
+// master runs the process that starts all the others, until kill.
 func (p *postfix) master() {
 	p.t.Helper()
 	cmd := exec.Command(filepath.Join(p.root, "usr/lib/postfix/sbin/master"), "-c", filepath.Join(p.dir, "conf"), "-d")
@@ -114,13 +123,23 @@ func (p *postfix) master() {
 	}
 	exited := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(exited) }()
-	p.t.Cleanup(func() {
-		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-			p.t.Error(err)
-		}
-		<-exited
-	})
+	p.process, p.exited = cmd.Process, exited
 	peer.Listening(p.t, "127.0.0.1:"+p.port, exited, func() string { return said.String() + p.log() })
+}
+
+// signal reaches all its processes.
+func (p *postfix) signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := syscall.Kill(-p.process.Pid, s); err != nil && !errors.Is(err, syscall.ESRCH) {
+		p.t.Error(err)
+	}
+}
+
+// kill ends it as a power switch would; master starts it again.
+func (p *postfix) kill() {
+	p.t.Helper()
+	p.signal(syscall.SIGKILL)
+	<-p.exited
 }
 
 func (p *postfix) write(name, text string) {

@@ -28,6 +28,7 @@ type conn struct {
 	usable    bool            // another transaction may follow
 	reset     bool            // RSET must come before it
 	used      bool            // it was kept after a transaction
+	refusals  int             // mails in a row that were not accepted
 	end       ending          // of the last transaction
 	idleSince time.Time
 

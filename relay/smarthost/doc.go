@@ -46,6 +46,9 @@
 // MAIL is accepted, or has no room for mail (4.3.1, 4.3.2). That Send still fails,
 // spending nothing, and the next one goes elsewhere.
 //
+// A session on which eight mails in a row were refused is ended in order: upstreams
+// slow down and cut off who meets nothing but refusals.
+//
 // A kept connection is used if it leads to the host that would be dialled now.
 // When an earlier host is back, the kept ones to later hosts are used no more, and
 // end with QUIT after IdleTimeout like all that nobody needs.

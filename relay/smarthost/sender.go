@@ -166,15 +166,28 @@ func (s *Sender) Send(ctx context.Context, d *relay.Delivery) (relay.Receipt, er
 	}
 }
 
-// sendOn runs one transaction and keeps or closes the connection after it.
+// patience is how many mails in a row may be refused on one session before it is
+// ended. Upstreams take it for somebody who guesses addresses: postfix answers each
+// refusal after the tenth a second late, and ends the session with 421 after the
+// twentieth (smtpd_soft_error_limit, smtpd_hard_error_limit), for which its host would
+// rest. A mail that is accepted sets both their count and ours to nothing.
+const patience = 8
+
+// sendOn runs one transaction and keeps or ends the connection after it.
 func (s *Sender) sendOn(ctx context.Context, c *conn, env *envelope) (relay.Receipt, ending, error) {
 	stop := c.watch(ctx)
 	r, err := c.transaction(env)
+	if c.refusals++; err == nil {
+		c.refusals = 0
+	}
 	end, h := c.end, c.host // once it is kept, the connection may be another Send's
-	if stop() && c.usable && c.r.Buffered() == 0 {
-		s.keep(c)
-	} else {
+	switch kept := stop() && c.usable && c.r.Buffered() == 0; {
+	case !kept:
 		c.nc.Close()
+	case c.refusals >= patience:
+		c.quit()
+	default:
+		s.keep(c)
 	}
 	if end.down {
 		s.failed(h, err)

@@ -427,3 +427,25 @@ func TestIdleConnectionIsClosedWithQuit(t *testing.T) {
 		t.Errorf("%d connections", u.connections())
 	}
 }
+
+// Upstreams lose patience with a session of refusals alone; one that takes a mail now
+// and then goes on.
+func TestSessionOfRefusalsIsEnded(t *testing.T) {
+	refuse := begin + "S: 250 ok\nS: 550 5.1.1 no such user\nS: 554 no recipients\n"
+	again := "C: RSET\n" + begin + "S: 250 ok\nS: 250 ok\nS: 550 5.1.1 no such user\nS: 554 no recipients\n"
+	takes := "C: RSET\n" + begin + "S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 354 go\nGOT\nS: 250 ok\n"
+	first := refuse + strings.Repeat(again, 6) + takes
+	u := startUpstream(t, hello+first+refuse+strings.Repeat(again, 7)+"C: QUIT\nS: 221 bye\n", hello+accept)
+	s := sender(t, u.addr())
+	for n := 1; n <= 17; n++ {
+		outcome := failed(mail.Permanent, 550, "5.1.1", "no such user")
+		if n == 8 || n == 17 {
+			outcome = want{}
+		}
+		_, err := s.Send(context.Background(), copyTo("b@example.net", "x\r\n"))
+		outcome.check(t, n, err)
+	}
+	if u.connections() != 2 {
+		t.Errorf("%d connections", u.connections())
+	}
+}
