@@ -26,6 +26,7 @@ func (a *App) newReporter(lanes []relay.LaneConfig, signs signFunc) *report.Repo
 		Spool: a.spool, Hostname: c.Hostname, Location: c.location(), From: c.Notices.From, Envelope: c.noticeEnvelope(),
 		Lane: c.Notices.Lane, Language: c.Notices.Language, Operator: c.Notices.Operator, GiveUp: c.Relay.RetryRelayed.MaxAge,
 		Ours:    c.automatic,
+		Sent:    func(m *mail.Message) (mail.Content, error) { return a.renderer.preview(m, &mail.Copy{Message: m.ID}) },
 		Lanes:   func() []relay.LaneStatus { return a.relay.Lanes() },
 		Trouble: a.diskTrouble,
 		Direct:  c.direct(lanes, signs),

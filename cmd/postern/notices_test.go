@@ -228,3 +228,19 @@ func TestAStrangersMailToThePostmasterReachesTheOperator(t *testing.T) {
 		t.Errorf("%+v\n%s", p, raw)
 	}
 }
+
+// TestABounceIsOfTheMailThatTheOthersGot: where the client gave no Message-ID it
+// names ours.
+func TestABounceIsOfTheMailThatTheOthersGot(t *testing.T) {
+	r := refusing(t)
+	g := newGateway(t, smtpLane(r.addr))
+	g.serve()
+	g.send("scanner@example.com", "From: scanner@example.com\nSubject: scan\nBcc: hidden@example.net\n\nx\n", "nobody@example.net", "customer@example.net")
+	bounce := r.arrived(g, "scanner@example.com")
+	other := r.arrived(g, "customer@example.net")
+	g.stop()
+	id := header(other, "Message-Id")
+	if id == "" || header(bounce, "In-Reply-To") != id || !strings.Contains(string(bounce), "\r\nMessage-ID: "+id) || strings.Contains(string(bounce), "hidden@example.net") {
+		t.Errorf("the others got %s, and the bounce is\n%s", id, bounce)
+	}
+}

@@ -30,6 +30,9 @@ type Config struct {
 	// what is sent there.
 	Ours  func(mail.Address) bool
 	Lanes func() []relay.LaneStatus
+	// Sent makes an ordinary mail as it goes out, for the header that a notice quotes;
+	// nil: the header is quoted as it was received.
+	Sent func(*mail.Message) (mail.Content, error)
 	// Trouble is what is wrong with the disk: DiskLow, DiskFull or SpoolBroken, in
 	// words; "": nothing.
 	Trouble func() (kind notice.Kind, words string)
@@ -53,6 +56,7 @@ const (
 	everyLook    = 10 * time.Second // lanes, disk, and what has become due
 	maxNamed     = 1000             // recipients that a notice names
 	maxHeader    = 64 << 10         // octets of the original that are looked at for its header
+	maxMade      = 4 << 20          // octets of an ordinary mail that is made again for its header
 	page         = 100              // messages
 	maxMarked    = 2000             // late messages that one warning counts
 )
@@ -160,9 +164,16 @@ func (r *Reporter) send(ctx context.Context, l notice.Letter, kind mail.Notice, 
 	return nil
 }
 
-// header is the header of a mail as it was received, as far as it can be read.
-func (r *Reporter) header(id mail.ID) []byte {
-	f, err := r.cfg.Spool.OpenBody(id)
+// header is what a notice quotes: the header of ordinary mail as it goes out, with
+// the Date and Message-ID that were added, by which the sender can find it with
+// others who got it; of a list's mail as it was received. nil when it cannot be read.
+func (r *Reporter) header(m *mail.Message) []byte {
+	if m.List == nil && r.cfg.Sent != nil && m.Size <= maxMade {
+		if c, err := r.cfg.Sent(m); err == nil {
+			return c.Header
+		}
+	}
+	f, err := r.cfg.Spool.OpenBody(m.ID)
 	if err != nil {
 		return nil
 	}

@@ -149,7 +149,7 @@ func (r *Reporter) openCopies(id mail.ID) ([]mail.Copy, error) {
 }
 
 func (r *Reporter) about(m *mail.Message) notice.About {
-	a := notice.About{ID: m.ID, Subject: m.Subject, AcceptedAt: m.AcceptedAt, Header: r.header(m.ID)}
+	a := notice.About{ID: m.ID, Subject: m.Subject, AcceptedAt: m.AcceptedAt, Header: r.header(m)}
 	if m.List != nil {
 		a.List = m.List.Name + " <" + string(m.List.Address) + ">"
 	}

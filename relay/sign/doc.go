@@ -11,7 +11,9 @@
 //   - The signature is relaxed/relaxed with SHA-256, over the whole body (no
 //     l=) and over a fixed list of fields. Those that a person or a mail
 //     program acts on are named once more than they occur (over-signed, RFC
-//     6376 §8.15), so that one added on the way breaks the signature.
+//     6376 §8.15), so that one added on the way breaks the signature. Those of a list
+//     are so only where the mail has some: a mailing list that adds its own to an
+//     ordinary mail is not to break it.
 //   - The body is streamed segment by segment and never joined or changed.
 //
 // What it never does: sign what an upstream rewrites (Message-ID, Date,

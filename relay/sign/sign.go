@@ -1,6 +1,7 @@
 package sign
 
 import (
+	"bytes"
 	"crypto"
 	"fmt"
 
@@ -11,10 +12,12 @@ import (
 
 // signedFields is the h= tag. A field that is named once more than it occurs
 // cannot be added later. What the upstream rewrites is not in it. RFC 8058 §4
-// asks for both List-Unsubscribe fields. The list stays short because h= is
-// written on one line, which may have 998 octets (RFC 5322 §2.1.1).
-func signedFields() []string {
-	return []string{
+// asks for both List-Unsubscribe fields; a mail without any field of a list may
+// still come to one, at the receiver's, which adds them and must not break the
+// signature by it. The list stays short because h= is written on one line, which
+// may have 998 octets (RFC 5322 §2.1.1).
+func signedFields(header []byte) []string {
+	fields := []string{
 		"From", "From",
 		"To", "To",
 		"Subject", "Subject",
@@ -23,10 +26,25 @@ func signedFields() []string {
 		"Content-Type", "Content-Type",
 		"Content-Transfer-Encoding",
 		"Cc",
+	}
+	if !ofList(header) {
+		return fields
+	}
+	return append(fields,
 		"List-Id", "List-Id",
 		"List-Unsubscribe", "List-Unsubscribe",
 		"List-Unsubscribe-Post", "List-Unsubscribe-Post",
+	)
+}
+
+// ofList says whether a header has a field whose name begins with List-.
+func ofList(header []byte) bool {
+	for line := range bytes.Lines(header) {
+		if len(line) > 5 && bytes.EqualFold(line[:5], []byte("List-")) {
+			return true
+		}
 	}
+	return false
 }
 
 // Sign returns c with a DKIM-Signature on top, made with the key for the From
@@ -57,7 +75,7 @@ func (k *Key) signature(c mail.Content) ([]byte, error) {
 		Hash:                   crypto.SHA256,
 		HeaderCanonicalization: dkim.CanonicalizationRelaxed,
 		BodyCanonicalization:   dkim.CanonicalizationRelaxed,
-		HeaderKeys:             signedFields(),
+		HeaderKeys:             signedFields(c.Header),
 	})
 	if err != nil {
 		return nil, err

@@ -243,6 +243,18 @@ func TestSignedFields(t *testing.T) {
 	}
 }
 
+// TestAMailingListMayAddItsFieldsToOrdinaryMail, but nobody to a copy of a list.
+func TestAMailingListMayAddItsFieldsToOrdinaryMail(t *testing.T) {
+	ks := openKeys(t, "example.com", keyFile)
+	ordinary := mail.Content{Header: []byte("From: a@example.com\r\nTo: team@example.net\r\nSubject: order\r\n"), Body: [][]byte{[]byte("hello\r\n")}}
+	added := "List-Id: <team.example.net>\r\nList-Unsubscribe: <mailto:leave@example.net>\r\n"
+	onOrdinary := strings.Replace(signed(t, ks, ordinary, "a@example.com"), "\r\nSubject:", "\r\n"+added+"Subject:", 1)
+	onCopy := strings.Replace(signed(t, ks, listCopy(), "promo@example.com"), "\r\nSubject:", "\r\nList-Unsubscribe: <https://evil.example/>\r\nSubject:", 1)
+	if got := dkimpy(t, "postern._domainkey.example.com", record(t, ks, "example.com"), onOrdinary, onCopy); len(got) != 2 || got[0] != "pass" || got[1] != "fail" {
+		t.Errorf("ordinary mail with a list's fields and a copy with one more: %q, want pass and fail", got)
+	}
+}
+
 func TestSignedLinesAreShort(t *testing.T) {
 	out, err := openKeys(t, "example.com", keyFile).Sign(listCopy(), "promo@example.com")
 	if err != nil {
