@@ -94,7 +94,7 @@ func TestAddressesInTheDeliveryStatus(t *testing.T) {
 		`"민 kim\""@example.net`:   `utf-8; "\x{BBFC}\x{20}kim\x{5C}""@example.net`,
 		"😀@example.net":           `utf-8; \x{1F600}@example.net`,
 		"no address\r\nAction: x": `x-unknown; no address Action: x`,
-		"x@[\x01]":                `utf-8; x@[\x{01}]`,
+		"x@[\x01]":                `x-unknown; x@[ ]`,
 	} {
 		m := read(t, notice.Failed(letter("en"), about("x"), []notice.Recipient{recipient(string(to), "550 no")}, notice.Totals{}))
 		if !strings.Contains(m.status, "\nFinal-Recipient: "+want+"\n") {
