@@ -3,18 +3,27 @@ package relay
 import (
 	"errors"
 	"sync"
+	"time"
 
 	"postern/mail"
 )
 
-// blame finds the copy that makes its upstream go away. An answer such as 421 is
-// about the lane, spends nothing, and pauses all. Where upstream gives it for one
-// copy alone, that copy would pause the lane again and again: each time others have
-// passed in between it comes under more suspicion, and in the end such an answer
-// counts as one about the copy, and spends its attempts.
+// blame finds the copy that is itself the reason for an answer about its lane. Such
+// an answer (421, "too fast", "quota exceeded", "log in first") spends nothing and
+// slows or pauses the lane for all. Where upstream gives it to one copy alone, that
+// copy would stop the lane again and again.
+//
+// A copy comes under suspicion each time others have passed since it was last turned
+// away. From the third time on the lane is not paused for it any more: it waits by
+// itself, longer each time, and still spends nothing. From the tenth time on such an
+// answer counts as one about the copy, and spends its attempts.
+//
+// While nobody passes, and while upstream turns away half of what it is given, nobody
+// is suspected: then it is the lane.
 type blame struct {
 	mu      sync.Mutex
-	passed  int // attempts of all copies that upstream has answered
+	passed  int     // attempts that upstream has answered
+	away    float64 // the share that it turned away, of about the last fifty
 	suspect map[string]suspicion
 }
 
@@ -23,44 +32,66 @@ type suspicion struct {
 	times  int // that others have passed since the time before, and the first
 }
 
+// finding is what blame says of an attempt.
+type finding int
+
 const (
-	// enough such times convict a copy. A lane that loses every tenth session, and
-	// so hits one copy so often by chance, costs that copy one of its attempts.
-	enough = 10
-	// maxSuspects bounds the memory; who is forgotten begins anew.
-	maxSuspects = 10_000
+	innocent  finding = iota
+	suspected         // the copy alone is concerned, and spends nothing
+	convicted         // the copy alone is concerned
 )
 
-// judge takes the error of an attempt of the copy with this tag and gives the one
-// to act on.
-func (b *blame) judge(tag string, err error) error {
-	class := mail.ClassOf(err)
+const (
+	suspectFrom = 3
+	convictFrom = 10
+	weight      = 0.02 // of one attempt in away
+	// maxSuspects bounds the memory; who is forgotten begins anew.
+	maxSuspects = 10_000
+	longestOwn  = 15 * time.Minute
+)
+
+// judge takes the end of an attempt of the copy with this tag. wait is how long a
+// suspected copy waits by itself.
+func (b *blame) judge(tag string, err error) (f finding, wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if class != mail.Unreachable || err == nil {
-		if err == nil || class == mail.Temporary || class == mail.Permanent {
-			b.passed++
-			delete(b.suspect, tag)
-		}
-		return err
+	class := mail.ClassOf(err)
+	switch {
+	case err == nil || class == mail.Temporary || class == mail.Permanent:
+		b.passed++
+		b.away -= weight * b.away
+		delete(b.suspect, tag)
+		return innocent, 0
+	case class == mail.Uncertain || class == mail.MessageWide:
+		return innocent, 0
 	}
 	s, known := b.suspect[tag]
-	if !known || b.passed > s.passed {
+	again := known && b.passed > s.passed
+	if again || !known { // the same copy alone, over and over, tells nothing new
 		s.times++
+		b.away += weight * (1 - b.away)
 	}
 	s.passed = b.passed
 	if b.suspect == nil || len(b.suspect) >= maxSuspects && !known {
 		b.suspect = map[string]suspicion{}
 	}
 	b.suspect[tag] = s
-	if s.times < enough {
+	switch {
+	case !again || b.away > 0.5 || s.times < suspectFrom:
+		return innocent, 0
+	case s.times < convictFrom:
+		return suspected, min(time.Second<<s.times, longestOwn)
+	}
+	return convicted, 0
+}
+
+// ofTheCopy is an error about the lane as one about the copy.
+func ofTheCopy(err error) error {
+	var e *mail.Error
+	if !errors.As(err, &e) {
 		return err
 	}
-	var e *mail.Error
-	if errors.As(err, &e) {
-		own := *e
-		own.Class = mail.Temporary
-		return &own
-	}
-	return err
+	own := *e
+	own.Class = mail.Temporary
+	return &own
 }

@@ -66,7 +66,10 @@ func decide(a attempt, s Schedule, u Unknowns) Verdict {
 			r.Error += byHand
 		}
 		return Verdict{Result: r}
-	case mail.Throttled, mail.QuotaSpent, mail.Unreachable, mail.AccountWide:
+	case mail.Throttled:
+		r.State, r.Due = unspent(a.Claim.Copy), a.Now.Add(max(after, aside(a.Claim.Copy)))
+		return Verdict{Result: r, Lane: class}
+	case mail.QuotaSpent, mail.Unreachable, mail.AccountWide:
 		r.State, r.Due = unspent(a.Claim.Copy), a.Now
 		return Verdict{Result: r, Lane: class}
 	case mail.MessageWide:
@@ -111,6 +114,12 @@ func unspent(c mail.Copy) mail.State {
 		return mail.Queued
 	}
 	return mail.Deferred
+}
+
+// aside is how long a copy steps aside that came too fast, so that another one takes
+// the next turn: a quarter of a second at first, 8 seconds at most.
+func aside(c mail.Copy) time.Duration {
+	return 250 * time.Millisecond << min(max(c.Claims-c.Attempts-1, 0), 5)
 }
 
 // exhausted says whether the attempt now ending was the last one allowed.

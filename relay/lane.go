@@ -164,7 +164,7 @@ func (g *gate) stop(class mail.Class, reason string, d time.Duration, now time.T
 	return changed
 }
 
-// behind is when a copy is due again that found upstream unreachable: after the
+// behind is when a copy is due again that paused the lane: after the
 // pause, and a little later, so that another one is the probe where there is one. If
 // it was this copy that made upstream go away, the lane would never run again.
 func (g *gate) behind(due time.Time) time.Time {

@@ -3,6 +3,7 @@ package relay_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -176,9 +177,9 @@ func TestACopyThatMakesItsUpstreamGoAwayStopsNobodyForEver(t *testing.T) {
 		if took := time.Since(began); took > 2*time.Minute {
 			t.Errorf("the others took %v", took)
 		}
-		for range 10 { // there is other mail now and then
-			until(t, s, submit(t, s, 100, true), mail.Done)
-			pass(5 * time.Hour)
+		for range 150 { // there is other mail now and then
+			until(t, s, submit(t, s, 5, true), mail.Done)
+			pass(20 * time.Minute)
 		}
 		m := until(t, s, id, mail.Done)
 		c, err := s.CopyTo(id, "user0@example.com")
@@ -307,4 +308,102 @@ func TestASignatureThatPanicsPausesItsMessage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestACopysOwnThrottleOrQuotaStopsNobodyForEver: an upstream that gives one sender
+// an answer which sounds as if it were about the account.
+func TestACopysOwnThrottleOrQuotaStopsNobodyForEver(t *testing.T) {
+	for _, class := range []mail.Class{mail.Throttled, mail.QuotaSpent, mail.AccountWide} {
+		for _, p := range []mail.Priority{mail.Transactional, mail.Bulk} {
+			t.Run(fmt.Sprint(class, " ", p), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					up := newUpstream(func(d *relay.Delivery, _ int) error {
+						if d.From == "poison@example.com" {
+							return &mail.Error{Class: class, Code: 451, Public: "daily limit exceeded for poison@example.com"}
+						}
+						return nil
+					})
+					s := start(t, up, nil)
+					accept(t, s, mail.Message{From: "poison@example.com", Priority: p}, 1)
+					bulk := submit(t, s, 100, true)
+					pass(2 * time.Hour)
+					if m, err := s.Message(bulk); err != nil || m.Counts[mail.Sent] != 100 {
+						t.Errorf("%v %v", m.Counts, err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestNobodyIsToBlameForAnOutage, also who was suspected before.
+func TestNobodyIsToBlameForAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		down := false
+		up := newUpstream(func(d *relay.Delivery, _ int) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if down || d.From == "poison@example.com" {
+				return &mail.Error{Class: mail.Unreachable, Code: 421, Public: "too busy"}
+			}
+			return nil
+		})
+		s := start(t, up, nil)
+		id := accept(t, s, mail.Message{From: "poison@example.com", Priority: mail.Transactional, List: &mail.ListPolicy{ID: "promo"}}, 1)
+		attempts := func() int {
+			c, err := s.CopyTo(id, "user0@example.com")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c.Attempts
+		}
+		for range 100 { // until it is convicted
+			until(t, s, submit(t, s, 3, true), mail.Done)
+			if attempts() > 0 {
+				break
+			}
+			pass(10 * time.Minute)
+		}
+		mu.Lock()
+		down = true
+		mu.Unlock()
+		before := attempts()
+		if before == 0 {
+			t.Fatal("it was never convicted")
+		}
+		others := submit(t, s, 5, true)
+		pass(3 * time.Hour)
+		if n := attempts(); n > before+1 { // one may have begun before
+			t.Errorf("the outage cost the suspect %d attempts", n-before)
+		}
+		mu.Lock()
+		down = false
+		mu.Unlock()
+		if m := until(t, s, others, mail.Done); m.Counts[mail.Sent] != 5 {
+			t.Errorf("%v", m.Counts)
+		}
+	})
+}
+
+// TestAFlakyUpstreamLosesNothing: seven in ten attempts are turned away, for an hour.
+func TestAFlakyUpstreamLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(1, 2))
+		var mu sync.Mutex
+		up := newUpstream(func(*relay.Delivery, int) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if rng.IntN(10) < 7 {
+				return &mail.Error{Class: mail.Unreachable, Code: 421, Public: "too busy"}
+			}
+			return nil
+		})
+		s := start(t, up, nil)
+		id := submit(t, s, 200, true)
+		pass(6 * time.Hour)
+		if m := until(t, s, id, mail.Done); m.Counts[mail.Sent] != 200 {
+			t.Errorf("%v", m.Counts)
+		}
+	})
 }

@@ -268,20 +268,19 @@ func (l *lane) deliver(ctx context.Context, c spool.Claim) spool.Result {
 		return r
 	}
 	receipt, err := l.send(ctx, &c)
-	err = l.blame.judge(c.Copy.Tag(), err)
+	found, wait := l.blame.judge(c.Copy.Tag(), err)
+	if found == convicted {
+		err = ofTheCopy(err)
+	}
 	now := time.Now()
 	v := decide(attempt{Claim: c, Receipt: receipt, Err: err, Now: now, Jitter: rand.Float64(),
 		Idempotent: l.Sender.Idempotent()}, l.r.schedule(c.Message), l.r.cfg.Unknowns)
-	words, after := explainIf(err)
 	class := mail.ClassOf(err)
-	reached, concern := err == nil || class == mail.Permanent || class == mail.Temporary, v.Lane
-	if class == mail.Uncertain {
-		concern = class
+	if found == suspected {
+		v.Lane, v.Result.Due = mail.Temporary, now.Add(wait)
 	}
-	if l.gate.end(concern, reached, words, after, now) {
-		l.report()
-	}
-	if v.Lane == mail.Unreachable {
+	l.tell(v.Lane, err, found, now)
+	if v.Lane != mail.Temporary && v.Lane != mail.Throttled {
 		v.Result.Due = l.gate.behind(v.Result.Due)
 	}
 	l.nudgeDispatch()
@@ -309,6 +308,20 @@ func (l *lane) needless(c *spool.Claim) (spool.Result, bool) {
 		}
 	}
 	return spool.Result{}, false
+}
+
+// tell lets the gate know how an attempt ended. What is the copy's own fault says
+// nothing of the lane, not even that it works.
+func (l *lane) tell(concern mail.Class, err error, found finding, now time.Time) {
+	class := mail.ClassOf(err)
+	if class == mail.Uncertain {
+		concern = class
+	}
+	reached := found == innocent && (err == nil || class == mail.Permanent || class == mail.Temporary)
+	words, after := explainIf(err)
+	if l.gate.end(concern, reached, words, after, now) {
+		l.report()
+	}
 }
 
 func explainIf(err error) (string, time.Duration) {

@@ -43,7 +43,7 @@ func TestChunks(t *testing.T) {
 		{"reset after the last chunk", []string{helloChunks + announced + "BDAT\nRST"}, []want{failed(mail.Uncertain, 0, "", "may have been sent")}},
 		{"nonsense after the last chunk", []string{helloChunks + announced + "BDAT\nS: thanks\n"}, []want{failed(mail.Uncertain, 0, "", "may have been sent")}},
 		{"354 after the last chunk", []string{helloChunks + announced + "BDAT\nS: 354 go\n"}, []want{failed(mail.Uncertain, 0, "", "it answered 354")}},
-		{"lost after RCPT", []string{helloChunks + "C: MAIL *\nC: RCPT *\nS: 250 ok\nEOF"}, []want{failed(mail.Temporary, 0, "", "lost before the mail was sent")}},
+		{"lost after RCPT", []string{helloChunks + "C: MAIL *\nC: RCPT *\nS: 250 ok\nEOF"}, []want{failed(mail.Unreachable, 0, "", "lost before the mail was sent")}},
 		{"a closed kept connection costs nothing", []string{helloChunks + chunked + "EOF", helloChunks + chunked}, []want{{}, {}}},
 
 		{"500 to BDAT: DATA at once, and from then on", []string{helloChunks + refusing + "S: 500 5.5.1 what\nSILENT", helloChunks + accept + accept}, []want{{}, {}}},
@@ -109,10 +109,10 @@ func TestPartOfAMail(t *testing.T) {
 		name, script string
 		want         want
 	}{
-		{"a chunk, reset", helloChunks + part + "RST", failed(mail.Temporary, 0, "", "lost before the mail was sent")},
+		{"a chunk, reset", helloChunks + part + "RST", failed(mail.Unreachable, 0, "", "lost before the mail was sent")},
 		{"a chunk, refused in the middle", helloChunks + part + "S: 552 5.3.4 too large\nEOF", failed(mail.Permanent, 552, "5.3.4", "too large")},
 		{"a chunk, 421 in the middle", helloChunks + part + "S: 421 4.3.2 shutting down\nEOF", failed(mail.Unreachable, 421, "4.3.2", "shutting down")},
-		{"DATA, reset", large + half + "RST", failed(mail.Temporary, 0, "", "lost before the mail was sent")},
+		{"DATA, reset", large + half + "RST", failed(mail.Unreachable, 0, "", "lost before the mail was sent")},
 	} {
 		for _, mode := range []string{"none", "implicit"} {
 			t.Run(c.name+", tls "+mode, func(t *testing.T) {

@@ -24,8 +24,8 @@ const (
 
 // classify says what a refusal means: the one place that reads an upstream's
 // words. What is about the session, the lane or the account spends nothing of a
-// copy; where the words may be about the recipient they spend an attempt, so that
-// one recipient's server cannot hold up a lane for ever.
+// copy; where the words may be about the recipient they spend an attempt. A copy to
+// which alone it answers as if it were about the lane is found out by the relay.
 //
 // 421 is "closing transmission channel" (RFC 5321 §3.8) at every stage: nothing
 // was accepted, and the copy is not the reason.
@@ -48,6 +48,8 @@ func classify(at stage, r reply) mail.Class {
 func notNow(at stage, enhanced, text string) mail.Class {
 	switch {
 	case at >= atMail && (aboutAddress(enhanced) || hasAny(text, "greylist", "graylist", "grey list", "grey-list")):
+		return mail.Temporary
+	case at >= atMail && hasAny(text, "address rejected"): // postfix: "Sender address rejected", "Recipient ..."
 		return mail.Temporary
 	case at >= atRcpt && aboutRecipient(text):
 		return mail.Temporary

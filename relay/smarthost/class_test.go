@@ -54,6 +54,8 @@ func TestClassOfAReply(t *testing.T) {
 		{early, 451, "4.3.2 not accepting messages", mail.Unreachable},
 		{late, 452, "4.3.1 Insufficient system storage", mail.Temporary},
 		{late, 451, "4.3.2 not accepting messages", mail.Temporary},
+		{stages{from, to}, 450, "4.7.1 <u@x.example>: Recipient address rejected: Rate limit exceeded for domain x.example", mail.Temporary},
+		{stages{from, to}, 450, "4.7.1 <a@b.example>: Sender address rejected: Daily quota exceeded for a@b.example", mail.Temporary},
 		{late, 451, "4.4.5 congestion", mail.Temporary},
 		{late, 451, "4.7.500 Server busy", mail.Temporary},
 

@@ -109,3 +109,15 @@ func Order(s *Sender, now time.Time) (addrs []string, probe bool) {
 	}
 	return addrs, probe
 }
+
+// Pending says whether the upstream has said something on a kept connection.
+func Pending(s *Sender) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.idle {
+		if pending(c.raw) {
+			return true
+		}
+	}
+	return false
+}

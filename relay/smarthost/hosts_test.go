@@ -209,7 +209,7 @@ func TestHostThatFailsWithinAMail(t *testing.T) {
 		{"421 after the last chunk", helloChunks + announced + "BDAT\nS: 421 4.3.2 going down\nEOF", failed(mail.Unreachable, 421, "4.3.2", "going down"), true},
 		{"lost at MAIL", data + "EOF", failed(mail.Unreachable, 0, "", "lost before"), true},
 		{"full at MAIL", data + "S: 452 4.3.1 full\nS: 503 x\nS: 503 x\n", failed(mail.Unreachable, 452, "4.3.1", "full"), true},
-		{"lost after MAIL", data + "S: 250 ok\nEOF", failed(mail.Temporary, 0, "", "lost before"), false},
+		{"lost after MAIL", data + "S: 250 ok\nEOF", failed(mail.Unreachable, 0, "", "lost before"), false},
 		{"cut after the dot", data + "S: 250 ok\nS: 250 ok\nS: 354 go\nGOT\nEOF", failed(mail.Uncertain, 0, "", "may have been sent"), false},
 		{"too fast", data + "S: 450 4.7.1 too much mail\nS: 503 x\nS: 503 x\n", failed(mail.Throttled, 450, "4.7.1", "says: too much mail"), false},
 		{"refused", data + "S: 550 no\nS: 503 x\nS: 503 x\n", failed(mail.Permanent, 550, "", "no"), false},

@@ -28,7 +28,7 @@ func (s *Sender) connection(ctx context.Context, fresh bool) (c *conn, kept bool
 	for i, h := range tried {
 		// Only a dial shows that a host is back: a session from before its rest does not.
 		if asked := probe && i == 0; !fresh && !asked {
-			if c = s.takeIdle(h); c != nil {
+			if c = s.inStep(h); c != nil {
 				return c, true, nil
 			}
 		}
@@ -44,6 +44,20 @@ func (s *Sender) connection(ctx context.Context, fresh bool) (c *conn, kept bool
 		s.failed(h, err)
 	}
 	return nil, false, noHost(failures)
+}
+
+// inStep is a kept connection to h on which the upstream has said nothing since; nil
+// without one. Whoever says more than it was asked would be one answer ahead, and the
+// answer to RCPT would pass for the one to the mail. One that has hung up is found
+// here too.
+func (s *Sender) inStep(h *host) *conn {
+	for {
+		c := s.takeIdle(h)
+		if c == nil || !pending(c.raw) {
+			return c
+		}
+		c.nc.Close()
+	}
 }
 
 // takeIdle is the kept connection to h that was used last; nil without one.

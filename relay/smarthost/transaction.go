@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"postern/mail"
 	"postern/relay"
@@ -220,6 +221,9 @@ func (c *conn) refusal(r reply, at stage) error {
 		return e
 	default:
 		c.end.down = e.Class == mail.Unreachable
+		if at == atMail && c.used && (e.Class == mail.Unreachable || e.Class == mail.Throttled) {
+			c.leave(r)
+		}
 	}
 	switch e.Class {
 	case mail.Temporary, mail.Permanent, mail.MessageWide: // the upstream's words as they are
@@ -229,18 +233,29 @@ func (c *conn) refusal(r reply, at stage) error {
 	return e
 }
 
+// leave ends a kept session that takes no more mails: the limit may be the session's
+// own, as in "too many messages on this connection". Where the words say so, a fresh
+// one takes this mail at once.
+func (c *conn) leave(r reply) {
+	c.usable = false
+	if hasAny(strings.ToLower(r.text), "connection", "session") {
+		c.end.stale, c.end.down = true, false
+	}
+}
+
 // lost classifies the end of a session before the mail was sent. Nothing was
-// accepted. Before MAIL was accepted it is the upstream's trouble; after it, it
-// may be this copy's, which then spends an attempt, so that a copy on which an
-// upstream breaks cannot stop its lane.
+// accepted, and it is the upstream's trouble: a copy on which an upstream breaks,
+// again and again, is found out by the relay. A kept session that had ended before
+// MAIL was accepted says nothing at all.
 func (c *conn) lost(err error, at stage) error {
 	c.usable = false
 	e := unreachable(err, "the connection to %s was lost before the mail was sent: %s", c.host.addr, reason(err))
 	switch {
 	case c.ctx.Err() != nil:
 		e.Err = errors.Join(c.ctx.Err(), err)
-	case at > atMail || errors.Is(err, errMalformed):
+	case errors.Is(err, errMalformed):
 		e.Class = mail.Temporary
+	case at > atMail: // its host was there a moment ago: only a dial shows whether it is
 	default:
 		// An upstream that keeps silent is not one that has gone away: waiting twice
 		// would help nobody. And one that closed a kept session is not down for it.

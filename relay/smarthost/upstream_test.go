@@ -78,6 +78,10 @@ func (u *upstream) serve() {
 		if err != nil {
 			return
 		}
+		// What it has not read does not fit into the system's buffers.
+		if err := c.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+			u.t.Error(err)
+		}
 		u.mu.Lock()
 		n := u.conns
 		u.conns++
