@@ -386,7 +386,7 @@ func (s *Spool) Accept(ctx context.Context, b *Body, msgs []Accepted) error {
 // accept stores the rows of a submission; row is the body, nil when it is a file.
 func (t *txn) accept(msgs []Accepted, row []byte) error {
 	for i := range msgs {
-		if err := t.tells(&msgs[i]); err != nil {
+		if err := t.tells(msgs[i].Tells); err != nil {
 			return err
 		}
 		m := msgs[i].Message

@@ -99,12 +99,6 @@ func (c *checker) messages(ctx context.Context, s *Spool, t *txn) error {
 		} else if _, err := os.Stat(s.path(id, ".eml")); err != nil {
 			c.bodiless = append(c.bodiless, id)
 		}
-		if t.untold.Get(copyKey(id, 0)) != nil {
-			c.untold++
-			if m.State != mail.Failed {
-				c.problem("message %s is %s, and listed among those that could not be expanded", id, m.State)
-			}
-		}
 		counts := c.copies(t, id)
 		if stored := decodeCounts(t.counts.Get(k)); stored != counts {
 			c.problem("message %s: the counts say %v and the copies %v", id, stored, counts)
@@ -328,6 +322,9 @@ func (t *txn) drop(id mail.ID, key []byte) (copies int, dropped bool, err error)
 	if err != nil {
 		return 0, false, err
 	}
+	if keeps, err := t.keepUntold(id, key); keeps || err != nil {
+		return 0, false, err
+	}
 	page, err := t.page(id, 0)
 	if err != nil {
 		return 0, false, err
@@ -341,6 +338,21 @@ func (t *txn) drop(id mail.ID, key []byte) (copies int, dropped bool, err error)
 		return len(page), false, nil
 	}
 	return len(page), true, t.removeMessage(id, e)
+}
+
+// keepUntold lets the retention of a message begin anew while its sender has yet to be
+// told of failures, which are told up to an hour late.
+func (t *txn) keepUntold(id mail.ID, finished []byte) (keeps bool, err error) {
+	key := id.Bytes()
+	if k, _ := t.untold.Cursor().Seek(key[:]); !bytes.HasPrefix(k, key[:]) {
+		return false, nil
+	}
+	m, _, err := t.edit(id)
+	if err != nil {
+		return false, err
+	}
+	m.DoneAt = time.Now()
+	return true, t.finished.Delete(finished)
 }
 
 func (t *txn) forget(e *change, c *mail.Copy) error {
@@ -357,7 +369,7 @@ func (t *txn) forget(e *change, c *mail.Copy) error {
 func (t *txn) removeMessage(id mail.ID, e *change) error {
 	e.gone, e.changed = true, true
 	key := id.Bytes()
-	return errors.Join(t.messages.Delete(key[:]), t.untold.Delete(copyKey(id, 0)), t.bodies.Delete(key[:]), t.counts.Delete(key[:]), t.active.Delete(key[:]),
+	return errors.Join(t.messages.Delete(key[:]), t.bodies.Delete(key[:]), t.counts.Delete(key[:]), t.active.Delete(key[:]),
 		t.finished.Delete(finishedKey(e.msg)))
 }
 

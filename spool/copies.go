@@ -127,7 +127,7 @@ func (s *Spool) Expanded(ctx context.Context, id mail.ID, next mail.MessageState
 			return nil
 		}
 		m.State, m.Reason = next, reason
-		return t.untellWhole(m)
+		return nil
 	})
 }
 

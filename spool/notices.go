@@ -1,9 +1,11 @@
 package spool
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
 
 	"postern/mail"
@@ -14,6 +16,7 @@ type Telling struct {
 	Kind   mail.Notice // NoticeFailed or NoticeDelayed
 	About  []mail.ID   // several only for NoticeDelayed
 	Copies []uint32    // for NoticeFailed: the failed ones of About[0]
+	Seen   time.Time   // and when they were looked up: what fails anew after it is told anew
 	At     time.Time
 }
 
@@ -55,15 +58,14 @@ func (s *Spool) Untold(after mail.ID, limit int) ([]Untold, error) {
 func lastOf(id mail.ID) []byte { return append(copyKey(id, ^uint32(0)), 0) }
 
 // UntoldCopies gives the failures of a message that are still to be told: up to
-// limit of the copies, and the numbers of all. Number 0 is the whole message: it
-// could not be expanded, and has no copies.
+// limit of the copies, and the numbers of all.
 func (s *Spool) UntoldCopies(id mail.ID, limit int) (copies []mail.Copy, seqs []uint32, err error) {
 	err = s.view(func(t *txn) error {
 		key := id.Bytes()
 		return prefix(t.untold, key[:], func(k, _ []byte) (bool, error) {
 			_, seq := splitKey(k)
 			seqs = append(seqs, seq)
-			if seq > 0 && len(copies) < limit {
+			if len(copies) < limit {
 				c, err := t.shown(k, t.copies.Get(k))
 				if err != nil {
 					return false, err
@@ -76,23 +78,41 @@ func (s *Spool) UntoldCopies(id mail.ID, limit int) (copies []mail.Copy, seqs []
 	return copies, seqs, err
 }
 
+// Late is a message that has waited for long.
+type Late struct {
+	ID   mail.ID
+	From mail.Address
+}
+
 // Late lists, oldest first, the messages that were accepted before a time and are
 // still being expanded, or sent or paused with copies that are not settled. Those
 // whose sender was warned already, or cannot be told anything, are left out; so are
 // held ones, which wait for their sender or an approver.
-func (s *Spool) Late(before time.Time) []mail.Message {
+func (s *Spool) Late(before time.Time) []Late {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var late []mail.Message
-	for _, e := range s.live {
+	var late []Late
+	for id, e := range s.live {
 		m := e.msg
 		if m.AcceptedAt.Before(before) && m.WarnedAt.IsZero() && m.Answerable() &&
 			(m.State == mail.Expanding || (m.State == mail.Sending || m.State == mail.Paused) && e.counts.Open() > 0) {
-			late = append(late, *m)
+			late = append(late, Late{id, m.From})
 		}
 	}
-	sortMessages(late)
+	s.mu.RUnlock()
+	slices.SortFunc(late, func(a, b Late) int { return cmp.Compare(a.ID, b.ID) })
 	return late
+}
+
+// Unfinished is how many notices of a kind are not finished.
+func (s *Spool) Unfinished(kind mail.Notice) (n int) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, e := range s.live {
+		if e.msg.Notice == kind {
+			n++
+		}
+	}
+	return n
 }
 
 // tellable says whether the sender of ordinary mail wants to know that a copy
@@ -118,11 +138,11 @@ func (t *txn) untell(m *mail.Message, c *mail.Copy, from mail.State) error {
 
 // tells marks what a notice tells as told. A message that is gone meanwhile needs
 // no mark.
-func (t *txn) tells(a *Accepted) error {
-	if a.Tells == nil {
+func (t *txn) tells(tells *Telling) error {
+	if tells == nil {
 		return nil
 	}
-	for _, id := range a.Tells.About {
+	for _, id := range tells.About {
 		m, _, err := t.edit(id)
 		if errors.Is(err, ErrNotFound) {
 			continue
@@ -130,15 +150,18 @@ func (t *txn) tells(a *Accepted) error {
 		if err != nil {
 			return err
 		}
-		switch a.Tells.Kind {
-		case mail.NoticeDelayed:
-			m.WarnedAt = a.Tells.At
-		case mail.NoticeFailed:
-			m.ToldAt = a.Tells.At
-			for _, seq := range a.Tells.Copies {
-				if err := t.untold.Delete(copyKey(id, seq)); err != nil {
-					return err
-				}
+		if tells.Kind == mail.NoticeDelayed {
+			m.WarnedAt = tells.At
+			continue
+		}
+		m.ToldAt = tells.At
+		for _, seq := range tells.Copies {
+			key := copyKey(id, seq)
+			if v := t.untold.Get(key); v == nil || int64(binary.BigEndian.Uint64(v)) > tells.Seen.UnixMilli() {
+				continue
+			}
+			if err := t.untold.Delete(key); err != nil {
+				return err
 			}
 		}
 	}
@@ -147,7 +170,7 @@ func (t *txn) tells(a *Accepted) error {
 
 // Told marks as told what nobody can be told.
 func (s *Spool) Told(ctx context.Context, t Telling) error {
-	return s.update(ctx, func(tx *txn) error { return tx.tells(&Accepted{Tells: &t}) })
+	return s.update(ctx, func(tx *txn) error { return tx.tells(&t) })
 }
 
 // Trouble is what keeps mail from being stored: the spool is broken, or its last
@@ -160,14 +183,4 @@ func (s *Spool) Trouble() error {
 		return *p
 	}
 	return nil
-}
-
-// untellWhole lists a message that could not be expanded among what is to be told,
-// as copy 0, which no message has.
-func (t *txn) untellWhole(m *mail.Message) error {
-	if m.State != mail.Failed || !m.Answerable() {
-		return nil
-	}
-	t.telling = true
-	return t.untold.Put(copyKey(m.ID, 0), timeBytes(time.Now()))
 }

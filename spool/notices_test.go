@@ -70,7 +70,7 @@ func TestAFailureIsToldOnceAndOverARestart(t *testing.T) {
 	notice := spool.Accepted{
 		Message: mail.Message{ID: mail.NewID(at), State: mail.Sending, Notice: mail.NoticeFailed, About: m.ID, AcceptedAt: at},
 		Copies:  []mail.Copy{{To: "erp@example.com"}},
-		Tells:   &spool.Telling{Kind: mail.NoticeFailed, About: []mail.ID{m.ID}, Copies: seqs, At: at},
+		Tells:   &spool.Telling{Kind: mail.NoticeFailed, About: []mail.ID{m.ID}, Copies: seqs, Seen: time.Now(), At: at},
 	}
 	if err := s.Accept(t.Context(), b, []spool.Accepted{notice}); err != nil {
 		t.Fatal(err)
@@ -152,38 +152,52 @@ func TestARetriedCopyIsNoFailureAnyMore(t *testing.T) {
 	}
 }
 
-func TestAMessageThatCannotBeExpandedIsTold(t *testing.T) {
+func TestRetentionKeepsWhatIsStillToBeTold(t *testing.T) {
 	s := open(t, t.TempDir())
 	defer closeChecked(t, s)
-	m := accept(t, s, mail.Message{State: mail.Expanding, From: "a@example.com", List: &mail.ListPolicy{ID: "promo"}}, "x")
-	if err := s.Expanded(t.Context(), m.ID, mail.Failed, "the filter names a field that no user has"); err != nil {
-		t.Fatal(err)
+	m := accept(t, s, mail.Message{State: mail.Sending, From: "a@example.com"}, "x", copies(2)...)
+	settleTo(t, s, always(mail.CopyFailed))
+	if n, err := s.Expire(t.Context(), time.Now().Add(time.Hour)); err != nil || n != 0 {
+		t.Fatalf("%d dropped, %v", n, err)
 	}
 	_, seqs, err := s.UntoldCopies(m.ID, 10)
-	if list := untold(t, s); err != nil || len(list) != 1 || !slices.Equal(seqs, []uint32{0}) {
-		t.Fatalf("to be told: %+v %v %v", list, seqs, err)
+	if err != nil || len(seqs) != 2 {
+		t.Fatal(seqs, err)
 	}
-	if err := s.Told(t.Context(), spool.Telling{Kind: mail.NoticeFailed, About: []mail.ID{m.ID}, Copies: seqs, At: time.Now()}); err != nil {
+	if err := s.Told(t.Context(), spool.Telling{Kind: mail.NoticeFailed, About: []mail.ID{m.ID}, Copies: seqs, Seen: time.Now(), At: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	if list := untold(t, s); len(list) != 0 {
-		t.Errorf("still to be told: %+v", list)
+	if n, err := s.Expire(t.Context(), time.Now().Add(time.Hour)); err != nil || n != 1 {
+		t.Errorf("%d dropped when it was told, %v", n, err)
 	}
 }
 
-func TestRetentionTakesWhatWasNeverTold(t *testing.T) {
+// TestWhatFailsAnewIsToldAnew, also when that happens while the first failure is
+// being told.
+func TestWhatFailsAnewIsToldAnew(t *testing.T) {
 	s := open(t, t.TempDir())
 	defer closeChecked(t, s)
-	accept(t, s, mail.Message{State: mail.Sending, From: "a@example.com"}, "x", copies(2)...)
+	m := accept(t, s, mail.Message{State: mail.Sending, From: "a@example.com"}, "x", copies(1)...)
 	settleTo(t, s, always(mail.CopyFailed))
-	m := accept(t, s, mail.Message{State: mail.Expanding, From: "a@example.com"}, "x")
-	if err := s.Expanded(t.Context(), m.ID, mail.Failed, "why"); err != nil {
+	_, seqs, err := s.UntoldCopies(m.ID, 10)
+	seen := time.Now()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if n, err := s.Expire(t.Context(), time.Now().Add(time.Hour)); err != nil || n != 2 {
-		t.Fatalf("%d dropped, %v", n, err)
+	if _, err := s.Retry(t.Context(), m.ID, ""); err != nil {
+		t.Fatal(err)
 	}
-	if list := untold(t, s); len(list) != 0 {
+	claims, err := s.Claim(t.Context(), "", 1, time.Now().Add(time.Hour))
+	if err != nil || len(claims) != 1 {
+		t.Fatal(claims, err)
+	}
+	if err := s.Settle(t.Context(), claims[0], spool.Result{State: mail.CopyFailed, At: seen.Add(time.Second), Error: "again"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Told(t.Context(), spool.Telling{Kind: mail.NoticeFailed, About: []mail.ID{m.ID}, Copies: seqs, Seen: seen, At: seen}); err != nil {
+		t.Fatal(err)
+	}
+	if list := untold(t, s); len(list) != 1 {
 		t.Errorf("to be told: %+v", list)
 	}
 }

@@ -113,8 +113,8 @@ func (c *Config) direct(lanes []relay.LaneConfig, signs signFunc) func(context.C
 				}
 				if _, err := lanes[i].Sender.Send(ctx, d); err == nil {
 					return nil
-				} else {
-					errs = append(errs, fmt.Errorf("lane %s: %w", lanes[i].Name, err))
+				} else if errs = append(errs, fmt.Errorf("lane %s: %w", lanes[i].Name, err)); mail.ClassOf(err) == mail.Uncertain {
+					return err // it may have gone out
 				}
 			}
 		}

@@ -20,12 +20,18 @@ const (
 	postmaster  serviceKind = "postmaster"  // postmaster@: for the administrator (RFC 5321 §4.5.1)
 )
 
-// The bounds of every service: recipients in a minute from one client, and from
-// all. Servers that are told 450 try again, so nothing is lost by them.
-const (
-	servicePerClient = 60
-	servicePerMinute = 600
-)
+// serviceBounds are the octets of a mail, and the recipients in a minute from one
+// client and from all. Servers that are told 450 try again, so nothing is lost by
+// them. What comes for the postmaster goes out again, to one mailbox and on the
+// account of whoever runs this gateway: strangers must not make much of it.
+func serviceBounds() map[serviceKind]smtpd.Service {
+	return map[serviceKind]smtpd.Service{
+		unsubscribe: {MaxBytes: 256 << 10, PerClient: 60, PerMinute: 600},
+		bounces:     {MaxBytes: 10 << 20, PerClient: 60, PerMinute: 600},
+		release:     {MaxBytes: 5 << 20, PerClient: 60, PerMinute: 600},
+		postmaster:  {MaxBytes: 256 << 10, PerClient: 5, PerMinute: 20},
+	}
+}
 
 // services knows the service addresses of a configuration. They are those of
 // every domain that is ours: of the lists, of optout.mailto, of notices.from and
@@ -61,8 +67,9 @@ func newServices(cfg *Config) *services {
 	for _, d := range cfg.DKIM {
 		s.people[mail.Address("x@"+d.Domain).Domain()] = true
 	}
-	for kind, size := range map[serviceKind]int64{unsubscribe: 256 << 10, bounces: 10 << 20, release: 5 << 20, postmaster: 1 << 20} {
-		s.bounds[kind] = &smtpd.Service{Name: string(kind), MaxBytes: min(size, cfg.SMTP.MaxMessageBytes), PerClient: servicePerClient, PerMinute: servicePerMinute}
+	for kind, b := range serviceBounds() {
+		b.Name, b.MaxBytes = string(kind), min(b.MaxBytes, cfg.SMTP.MaxMessageBytes)
+		s.bounds[kind] = &b
 	}
 	return s
 }

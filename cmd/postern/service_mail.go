@@ -37,6 +37,9 @@ func (in *intake) checkService(svc service) error {
 	case in.forward == nil:
 		return mail.Refuse(550, "5.1.1", "mail to %s cannot be forwarded to notices.operator by this version of the gateway", svc.to)
 	}
+	if nearlyFull(in.cfg.DataDir) != nil {
+		return mail.Later(452, "4.3.1", "the disk of this gateway is nearly full; try again later")
+	}
 	return in.checkRoom()
 }
 
@@ -114,7 +117,7 @@ func (in *intake) tellPostmaster(ctx context.Context, sub *mail.Submitter, from 
 	}
 	return func() error {
 		log := in.log.With("to", svc.to, "from", from, "submitter", sub.Name, "session", sub.Session)
-		if why := in.circling(raw); why != "" {
+		if why := in.circling(from, raw); why != "" {
 			log.Warn("mail to the postmaster was taken and not forwarded", "reason", why)
 			return nil
 		}
@@ -127,7 +130,12 @@ func (in *intake) tellPostmaster(ctx context.Context, sub *mail.Submitter, from 
 }
 
 // circling says why a mail to the postmaster must not be forwarded; "" when it may.
-func (in *intake) circling(raw []byte) string {
+// The null sender is that of bounces, which not every server marks as automatic. One
+// of a notice to the operator would be forwarded to them again.
+func (in *intake) circling(from mail.Address, raw []byte) string {
+	if from == "" {
+		return "it has the empty sender of bounces"
+	}
 	hops := 0
 	for name, value := range headerFields(raw) {
 		switch name {

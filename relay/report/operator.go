@@ -17,12 +17,14 @@ type trouble struct {
 }
 
 // step takes how things are and says what is to be told: that it is wrong, when
-// that lasts for so long and the last time was not just now, or that it is over.
+// that lasts for so long and the last time was not just now, or that it is over. What
+// was told is to be confirmed by tell, or by end.
 func (t *trouble) step(wrong bool, after time.Duration, now time.Time) (begun, over bool) {
 	if !wrong {
-		over = t.told
-		t.since, t.told = time.Time{}, false
-		return false, over
+		if !t.told {
+			t.since = time.Time{}
+		}
+		return false, t.told
 	}
 	if t.since.IsZero() {
 		t.since = now
@@ -31,6 +33,7 @@ func (t *trouble) step(wrong bool, after time.Duration, now time.Time) (begun, o
 }
 
 func (t *trouble) tell(now time.Time) { t.told, t.last = true, now }
+func (t *trouble) end()               { t.told, t.since = false, time.Time{} }
 
 // watchLanes tells the operator of lanes that stay paused, and when they run again.
 func (r *Reporter) watchLanes(ctx context.Context, now time.Time) {
@@ -45,11 +48,10 @@ func (r *Reporter) watchLanes(ctx context.Context, now time.Time) {
 			t = new(trouble)
 			r.lanes[l.Name] = t
 		}
-		since := t.since
 		begun, over := t.step(l.State == "paused", lanePaused, now)
 		e := notice.Event{Kind: notice.LanePaused, Lane: l.Name, Class: l.Class, Words: l.Reason, Since: t.since, Until: l.Until, Waiting: r.cfg.Spool.OpenCopies()}
 		if over {
-			e = notice.Event{Kind: notice.LaneRuns, Lane: l.Name, Since: since, Until: now, Waiting: r.cfg.Spool.OpenCopies()}
+			e = notice.Event{Kind: notice.LaneRuns, Lane: l.Name, Since: t.since, Until: now, Waiting: r.cfg.Spool.OpenCopies()}
 		}
 		if !begun && !over {
 			continue
@@ -61,6 +63,8 @@ func (r *Reporter) watchLanes(ctx context.Context, now time.Time) {
 		}
 		if begun {
 			t.tell(now)
+		} else {
+			t.end()
 		}
 	}
 }
@@ -88,23 +92,26 @@ func (r *Reporter) watchDisk(ctx context.Context, now time.Time) {
 		return
 	}
 	kind, words := r.cfg.Trouble()
-	since := r.disk.since
 	begun, over := r.disk.step(words != "", 0, now)
 	begun = begun || words != "" && kind > r.worst
 	if !begun && !over {
 		return
 	}
-	e := notice.Event{Kind: notice.DiskHasRoom, Since: since, Until: now}
+	e := notice.Event{Kind: notice.DiskHasRoom, Since: r.disk.since, Until: now}
 	if begun {
 		e = notice.Event{Kind: kind, Words: words, Since: r.disk.since}
 	}
 	letter := r.letter(r.cfg.Operator, r.cfg.Language, now)
 	if err := r.cfg.Direct(ctx, letter.To, notice.Operator(letter, e)); err != nil {
 		r.cfg.Log.Error("the operator could not be told of the disk", "error", err)
-		return // the next look tries again
+		if mail.ClassOf(err) != mail.Uncertain { // it may have been told: once is enough
+			return // the next look tries again
+		}
 	}
-	if begun {
-		r.disk.tell(now)
-		r.worst = kind
+	if !begun {
+		r.disk.end()
+		return
 	}
+	r.disk.tell(now)
+	r.worst = kind
 }

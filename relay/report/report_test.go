@@ -2,6 +2,7 @@ package report_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	netmail "net/mail"
@@ -434,6 +435,97 @@ func TestWithoutAnOperatorNobodyIsTold(t *testing.T) {
 		pass(time.Hour)
 		if len(g.notices(mail.NoticeOperator)) != 0 || len(told) != 0 || len(g.direct) != 0 {
 			t.Error("somebody was told")
+		}
+	})
+}
+
+func TestManyLateMailsMakeOneWarning(t *testing.T) {
+	run(t, nil, func(t *testing.T, g *gateway) {
+		const n = 4500
+		b, err := g.s.NewBody()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []spool.Accepted
+		for range n {
+			m := mail.Message{ID: mail.NewID(time.Now()), State: mail.Sending, From: sender, AcceptedAt: time.Now()}
+			all = append(all, spool.Accepted{Message: m, Copies: []mail.Copy{{To: "user@example.net"}}})
+		}
+		if err := g.s.Accept(t.Context(), b, all); err != nil {
+			t.Fatal(err)
+		}
+		pass(24 * time.Hour)
+		list := g.notices(mail.NoticeDelayed)
+		if len(list) != 1 || !strings.Contains(g.body(list[0].ID), "\n4,499 more") {
+			t.Fatalf("%d warnings, the last\n%s", len(list), g.body(list[len(list)-1].ID))
+		}
+	})
+}
+
+func TestAnUncertainMailAboutTheDiskIsNotRepeated(t *testing.T) {
+	var mu sync.Mutex
+	tries := 0
+	run(t, func(c *report.Config) {
+		c.Direct = func(context.Context, mail.Address, []byte) error {
+			mu.Lock()
+			defer mu.Unlock()
+			tries++
+			if tries%2 == 1 {
+				return &mail.Error{Class: mail.Unreachable, Public: "connection refused"}
+			}
+			return &mail.Error{Class: mail.Uncertain, Public: "no answer came"}
+		}
+	}, func(t *testing.T, g *gateway) {
+		g.disk(notice.DiskFull, "full")
+		pass(30 * time.Minute)
+		mu.Lock()
+		first := tries
+		mu.Unlock()
+		g.disk(0, "")
+		pass(30 * time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		if first != 2 || tries != 4 { // refused, then uncertain; and the same when it is over
+			t.Errorf("%d tries while it was full, %d in all", first, tries)
+		}
+	})
+}
+
+// TestANoticeThatCannotBeMadeKeepsNoOther: composing it panics.
+func TestANoticeThatCannotBeMadeKeepsNoOther(t *testing.T) {
+	run(t, func(c *report.Config) {
+		c.Sent = func(m *mail.Message) (mail.Content, error) {
+			if m.From == "odd@example.com" {
+				panic("odd")
+			}
+			return mail.Content{Header: []byte("Subject: order\r\n")}, nil
+		}
+	}, func(t *testing.T, g *gateway) {
+		g.accept(mail.Message{From: "odd@example.com"}, 1)
+		pass(time.Second)
+		g.accept(mail.Message{}, 1)
+		g.settle(2, mail.CopyFailed)
+		pass(time.Minute)
+		if n := g.notices(mail.NoticeFailed); len(n) != 1 {
+			t.Errorf("%d notices", len(n))
+		}
+	})
+}
+
+func TestMailForThePostmasterWaitsBehindAllOtherAndIsBounded(t *testing.T) {
+	run(t, nil, func(t *testing.T, g *gateway) {
+		r := report.New(report.Config{Spool: g.s, Hostname: "mail.example.com", Location: time.UTC, From: "postmaster@example.com", Operator: "admin@example.com"})
+		var err error
+		n := 0
+		for ; n < 200 && err == nil; n++ {
+			err = r.Postmaster(t.Context(), "stranger@example.net", "192.0.2.1:25", []byte("Subject: x\r\n\r\nx\r\n"))
+		}
+		var e *mail.Error
+		if !errors.As(err, &e) || e.Code != 452 || n != 101 {
+			t.Errorf("the %dth got %v", n, err)
+		}
+		if m := g.notices(mail.NoticePostmaster)[0]; m.Priority != mail.Bulk {
+			t.Errorf("it goes as %s", m.Priority)
 		}
 	})
 }

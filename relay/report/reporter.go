@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"sync"
 	"time"
 
 	"postern/mail"
@@ -58,7 +57,11 @@ const (
 	maxHeader    = 64 << 10         // octets of the original that are looked at for its header
 	maxMade      = 4 << 20          // octets of an ordinary mail that is made again for its header
 	page         = 100              // messages
-	maxMarked    = 2000             // late messages that one warning counts
+	maxMarked    = 2000             // messages, in one commit
+	atOnce       = 200              // senders, before lanes and disk are looked at again
+	everyWarning = time.Minute      // late mail is looked for
+	// maxPostmaster bounds what strangers can fill the spool with while a lane is down.
+	maxPostmaster = 100
 )
 
 // Reporter tells people. Run does the work; the other methods may be called from
@@ -66,7 +69,8 @@ const (
 type Reporter struct {
 	cfg Config
 
-	mu     sync.Mutex
+	// Of Run alone.
+	looked time.Time                  // when late mail was last looked for
 	warned map[mail.Address]time.Time // senders of late mail, within the last hour
 	lanes  map[string]*trouble
 	disk   trouble
@@ -86,10 +90,13 @@ func (r *Reporter) Run(ctx context.Context) {
 	tick := time.NewTicker(everyLook)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		r.look(ctx, time.Now())
+		more := r.look(ctx, time.Now())
 		select { // not at every failure of a campaign
 		case <-ctx.Done():
 		case <-time.After(everyFailure):
+		}
+		if more {
+			continue
 		}
 		select {
 		case <-ctx.Done():
@@ -99,19 +106,18 @@ func (r *Reporter) Run(ctx context.Context) {
 	}
 }
 
-// look tells everything that is due.
-func (r *Reporter) look(ctx context.Context, now time.Time) {
+// look tells what is due; more says that there is more of it than was told.
+func (r *Reporter) look(ctx context.Context, now time.Time) (more bool) {
 	r.watchDisk(ctx, now)
 	r.watchLanes(ctx, now)
 	if r.cfg.Spool.Broken() != nil {
-		return
+		return false
 	}
-	if err := r.tellFailures(ctx, now); err != nil && ctx.Err() == nil {
-		r.cfg.Log.Error("senders could not be told of failures", "error", err)
+	if !now.Before(r.looked.Add(everyWarning)) {
+		r.looked = now
+		r.warnLate(ctx, now)
 	}
-	if err := r.warnLate(ctx, now); err != nil && ctx.Err() == nil {
-		r.cfg.Log.Error("senders could not be told that mail is late", "error", err)
-	}
+	return r.tellFailures(ctx, now)
 }
 
 // Moot says that a warning of ours need not go: its mail has been settled since.
@@ -126,8 +132,12 @@ func (r *Reporter) Moot(m *mail.Message) (reason string, moot bool) {
 	return "no longer true: the mail is not waiting any more", true
 }
 
-// Postmaster takes a stranger's mail to postmaster@ into custody, for the operator.
+// Postmaster takes a stranger's mail to postmaster@ into custody, for the operator:
+// so many as may wait. It goes after all other mail.
 func (r *Reporter) Postmaster(ctx context.Context, from mail.Address, remote string, raw []byte) error {
+	if r.cfg.Spool.Unfinished(mail.NoticePostmaster) >= maxPostmaster {
+		return mail.Later(452, "4.3.1", "there is much mail for the postmaster that waits to be handed on; try again later")
+	}
 	l := r.letter(r.cfg.Operator, r.cfg.Language, time.Now())
 	return r.send(ctx, l, mail.NoticePostmaster, notice.Postmaster(l, from, remote, raw), nil, r.cfg.Lane)
 }
@@ -151,7 +161,7 @@ func (r *Reporter) send(ctx context.Context, l notice.Letter, kind mail.Notice, 
 		return fmt.Errorf("write a notice: %w", err)
 	}
 	m := mail.Message{ID: l.ID, Submission: l.ID, From: r.cfg.Envelope, HeaderFrom: r.cfg.From, Submitter: "postern",
-		Subject: subject(kind), Priority: mail.Transactional, Lane: lane, State: mail.Sending, AcceptedAt: l.Date,
+		Subject: subject(kind), Priority: priority(kind), Lane: lane, State: mail.Sending, AcceptedAt: l.Date,
 		Size: int64(len(raw)), Notice: kind}
 	if tells != nil {
 		m.About = tells.About[0]
@@ -162,6 +172,14 @@ func (r *Reporter) send(ctx context.Context, l notice.Letter, kind mail.Notice, 
 	}
 	r.cfg.Log.Info("notice accepted", "message", m.ID, "notice", kind, "to", l.To, "about", m.About)
 	return nil
+}
+
+// priority: what strangers write must not go before an order.
+func priority(kind mail.Notice) mail.Priority {
+	if kind == mail.NoticePostmaster {
+		return mail.Bulk
+	}
+	return mail.Transactional
 }
 
 // header is what a notice quotes: the header of ordinary mail as it goes out, with

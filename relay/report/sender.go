@@ -2,6 +2,8 @@ package report
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"postern/mail"
@@ -9,21 +11,43 @@ import (
 	"postern/spool"
 )
 
-// tellFailures tells every sender who is to be told now.
-func (r *Reporter) tellFailures(ctx context.Context, now time.Time) error {
-	for after := mail.ID(""); ; {
+// tellFailures tells the senders who are to be told now, up to atOnce of them; more
+// says that there are others. One that cannot be told does not keep the others.
+func (r *Reporter) tellFailures(ctx context.Context, now time.Time) (more bool) {
+	told := 0
+	for after := mail.ID(""); ctx.Err() == nil; {
 		list, err := r.cfg.Spool.Untold(after, page)
-		if err != nil || len(list) == 0 {
-			return err
+		if err != nil {
+			r.cfg.Log.Error("it cannot be read which failures are to be told", "error", err)
+			return false
+		}
+		if len(list) == 0 {
+			return false
 		}
 		for i := range list {
-			if due(&list[i], now) {
-				if err := r.tellFailure(ctx, &list[i], now); err != nil {
-					return err
-				}
+			if !due(&list[i], now) {
+				continue
 			}
+			if told++; told > atOnce {
+				return true
+			}
+			r.careful("a sender could not be told of failures", list[i].ID, func() error { return r.tellFailure(ctx, &list[i], now) })
 		}
 		after = list[len(list)-1].ID
+	}
+	return false
+}
+
+// careful runs what composes a notice from what strangers wrote. Where that panics,
+// one notice fails, and not the gateway at every start anew.
+func (r *Reporter) careful(what string, about mail.ID, fn func() error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.cfg.Log.Error(what, "message", about, "error", fmt.Sprint(p))
+		}
+	}()
+	if err := fn(); err != nil && r.cfg.Spool.Broken() == nil {
+		r.cfg.Log.Error(what, "message", about, "error", err)
 	}
 }
 
@@ -43,54 +67,41 @@ func due(u *spool.Untold, now time.Time) bool {
 }
 
 func (r *Reporter) tellFailure(ctx context.Context, u *spool.Untold, now time.Time) error {
+	seen := time.Now()
 	copies, seqs, err := r.cfg.Spool.UntoldCopies(u.ID, maxNamed)
 	if err != nil || len(seqs) == 0 {
 		return err
 	}
-	tells := &spool.Telling{Kind: mail.NoticeFailed, About: []mail.ID{u.ID}, Copies: seqs, At: now}
+	tells := &spool.Telling{Kind: mail.NoticeFailed, About: []mail.ID{u.ID}, Copies: seqs, Seen: seen, At: now}
 	if r.cfg.Ours(u.From) {
 		r.cfg.Log.Warn("nobody can be told of failures: the sender is an address of this gateway itself", "message", u.ID, "from", u.From, "copies", len(seqs))
 		return r.cfg.Spool.Told(ctx, *tells)
 	}
-	named := r.recipients(&u.Message, copies)
-	if seqs[0] == 0 && u.List != nil { // it could not be expanded
-		named = append(named, notice.Recipient{To: u.List.Address, Words: u.Reason, At: u.DoneAt})
-	}
 	l := r.letter(u.From, u.SenderLanguage(), now)
-	raw := notice.Failed(l, r.about(&u.Message), named, totals(u.Counts, len(seqs)))
+	raw := notice.Failed(l, r.about(&u.Message), r.recipients(&u.Message, copies), totals(u.Counts, len(seqs)))
 	return r.send(ctx, l, mail.NoticeFailed, raw, tells, r.cfg.Lane)
 }
 
 // warnLate warns the senders of mails that have waited for long.
-func (r *Reporter) warnLate(ctx context.Context, now time.Time) error {
-	waiting := map[mail.Address][]mail.Message{} // of a sender, oldest first
+func (r *Reporter) warnLate(ctx context.Context, now time.Time) {
+	waiting := map[mail.Address][]mail.ID{} // of a sender, oldest first
 	for _, m := range r.cfg.Spool.Late(now.Add(-late)) {
-		if len(waiting[m.From]) < maxMarked {
-			waiting[m.From] = append(waiting[m.From], m)
-		}
+		waiting[m.From] = append(waiting[m.From], m.ID)
 	}
-	for from, ms := range waiting {
-		if !r.mayWarn(from, now) {
+	for from, ids := range waiting {
+		if ctx.Err() != nil || !r.mayWarn(from, now) {
 			continue
 		}
-		if err := r.warn(ctx, ms, now); err != nil {
-			return err
-		}
-		r.hasWarned(from, now)
+		r.careful("a sender could not be told that mail is late", ids[0], func() error { return r.warn(ctx, from, ids, now) })
 	}
-	return nil
 }
 
 func (r *Reporter) mayWarn(from mail.Address, now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	at, warned := r.warned[from]
 	return !warned || !now.Before(at.Add(between))
 }
 
 func (r *Reporter) hasWarned(from mail.Address, now time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	for f, at := range r.warned {
 		if !now.Before(at.Add(between)) {
 			delete(r.warned, f)
@@ -99,35 +110,56 @@ func (r *Reporter) hasWarned(from mail.Address, now time.Time) {
 	r.warned[from] = now
 }
 
-// warn tells one sender of their oldest late mail, and how many more there are.
-func (r *Reporter) warn(ctx context.Context, ms []mail.Message, now time.Time) error {
-	tells := &spool.Telling{Kind: mail.NoticeDelayed, At: now}
-	for i := range ms {
-		tells.About = append(tells.About, ms[i].ID)
+// warn tells one sender of their oldest late mail, and how many more there are. The
+// notice marks the oldest as told of, and the others follow: a crash in between makes
+// one notice more, of those.
+func (r *Reporter) warn(ctx context.Context, from mail.Address, ids []mail.ID, now time.Time) error {
+	mark := func(about []mail.ID) spool.Telling {
+		return spool.Telling{Kind: mail.NoticeDelayed, About: about, At: now}
 	}
-	m := &ms[0]
-	if r.cfg.Ours(m.From) {
-		r.cfg.Log.Warn("nobody can be told that mail is late: the sender is an address of this gateway itself", "message", m.ID, "from", m.From)
-		return r.cfg.Spool.Told(ctx, *tells)
-	}
-	sum, err := r.cfg.Spool.Message(m.ID)
-	if err != nil {
+	raw, l, err := r.warning(ids, now)
+	switch {
+	case err != nil:
 		return err
+	case r.cfg.Ours(from):
+		r.cfg.Log.Warn("nobody can be told that mail is late: the sender is an address of this gateway itself", "message", ids[0], "from", from)
+		fallthrough
+	case raw == nil: // settled this moment
+		err = r.cfg.Spool.Told(ctx, mark(ids[:1]))
+	default:
+		tells := mark(ids[:1])
+		err = r.send(ctx, l, mail.NoticeDelayed, raw, &tells, r.cfg.Lane)
+		r.hasWarned(from, now)
 	}
+	for rest := range slices.Chunk(ids[1:], maxMarked) {
+		if err != nil {
+			break
+		}
+		err = r.cfg.Spool.Told(ctx, mark(rest))
+	}
+	return err
+}
+
+// warning composes the notice; nil: there is nothing to say any more.
+func (r *Reporter) warning(ids []mail.ID, now time.Time) ([]byte, notice.Letter, error) {
+	sum, err := r.cfg.Spool.Message(ids[0])
+	if err != nil {
+		return nil, notice.Letter{}, err
+	}
+	m := &sum.Message
 	copies, err := r.openCopies(m.ID)
 	if err != nil {
-		return err
+		return nil, notice.Letter{}, err
 	}
-	l := r.letter(m.From, m.SenderLanguage(), now)
 	named := r.recipients(m, copies)
-	if len(named) == 0 && m.List != nil { // not expanded yet
+	if len(named) == 0 && m.List != nil && m.State == mail.Expanding {
 		named = []notice.Recipient{{To: m.List.Address, Words: m.Reason}}
 	}
 	if len(named) == 0 {
-		return r.cfg.Spool.Told(ctx, *tells) // settled this moment
+		return nil, notice.Letter{}, nil
 	}
-	raw := notice.Delayed(l, r.about(m), named, totals(sum.Counts, 0), len(ms)-1)
-	return r.send(ctx, l, mail.NoticeDelayed, raw, tells, r.cfg.Lane)
+	l := r.letter(m.From, m.SenderLanguage(), now)
+	return notice.Delayed(l, r.about(m), named, totals(sum.Counts, 0), len(ids)-1), l, nil
 }
 
 // openCopies are the first copies of a message that are not settled.
@@ -172,7 +204,8 @@ func (r *Reporter) recipients(m *mail.Message, copies []mail.Copy) []notice.Reci
 			if n.Words == "" {
 				n.Words = r.paused()
 			}
-			if m.List == nil && r.cfg.GiveUp > 0 {
+			byHand := c.State == mail.Unknown && c.Due.IsZero()
+			if m.List == nil && r.cfg.GiveUp > 0 && !byHand {
 				n.Until = m.AcceptedAt.Add(r.cfg.GiveUp)
 			}
 		}
