@@ -70,7 +70,7 @@ func decide(a attempt, s Schedule, u Unknowns) Verdict {
 		r.State, r.Due = unspent(a.Claim.Copy), a.Now.Add(max(after, aside(a.Claim.Copy)))
 		return Verdict{Result: r, Lane: class}
 	case mail.QuotaSpent, mail.Unreachable, mail.AccountWide:
-		r.State, r.Due = unspent(a.Claim.Copy), a.Now
+		r.State, r.Due = unspent(a.Claim.Copy), a.Now.Add(behind)
 		return Verdict{Result: r, Lane: class}
 	case mail.MessageWide:
 		r.State, r.Due = unspent(a.Claim.Copy), a.Now
@@ -115,6 +115,9 @@ func unspent(c mail.Copy) mail.State {
 	}
 	return mail.Deferred
 }
+
+// behind lets a copy that paused its lane be due after the others of its message.
+const behind = 100 * time.Millisecond
 
 // aside is how long a copy steps aside that came too fast, so that another one takes
 // the next turn: a quarter of a second at first, 8 seconds at most.

@@ -17,9 +17,12 @@ var (
 
 func (s Schedule) Wait(spent int, jitter float64) time.Duration { return s.wait(spent, jitter) }
 
-func (g *gate) Allow(n int, now time.Time) (int, time.Time) { return g.allow(n, now) }
-func (g *gate) Begin(n int, now time.Time)                  { g.begin(n, now) }
-func (g *gate) Rate() float64                               { return g.rate }
+func (g *gate) Allow(n int, now time.Time) (int, time.Time) {
+	room, _, next := g.allow(n, now)
+	return room, next
+}
+func (g *gate) Begin(n int, now time.Time) { g.begin(n, now) }
+func (g *gate) Rate() float64              { return g.rate }
 func (g *gate) End(class mail.Class, reached bool, reason string, after time.Duration, now time.Time) bool {
 	return g.end(class, reached, reason, after, now)
 }

@@ -62,6 +62,7 @@ type gate struct {
 	second   time.Time
 	eased    time.Time // when rate was last changed
 	paused   bool
+	probes   int        // since the pause began
 	class    mail.Class // of the pause
 	until    time.Time
 	reason   string
@@ -72,30 +73,32 @@ type gate struct {
 
 func newGate(limit float64) *gate { return &gate{limit: limit, rate: limit} }
 
-// allow says how many of n copies may be claimed now, and if none, when to ask
-// again. A paused lane lets one copy through when its time has come: the probe.
-func (g *gate) allow(n int, now time.Time) (int, time.Time) {
+// allow says for how many of n copies there is room now, and if none, when to ask
+// again. A paused lane lets one copy through when its time has come: the probe. Each
+// second probe is a bulk copy where there is one: if it was a transactional one
+// that paused the lane, it would be the first choice for ever.
+func (g *gate) allow(n int, now time.Time) (room int, bulkFirst bool, next time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.paused {
 		if now.Before(g.until) || g.inFlight > 0 {
-			return 0, later(g.until, now.Add(firstPause/10))
+			return 0, false, later(g.until, now.Add(firstPause/10))
 		}
-		n = 1
+		n, bulkFirst = 1, g.probes%2 == 1
 	}
 	if g.rate <= 0 {
-		return n, time.Time{}
+		return n, bulkFirst, time.Time{}
 	}
 	g.ease(now)
 	if g.next.After(now) {
-		return 0, g.next
+		return 0, false, g.next
 	}
 	step := max(time.Duration(float64(time.Second)/g.rate), 1)
 	if now.Sub(g.next) > 100*time.Millisecond { // no burst after idling
 		g.next = now.Add(-100 * time.Millisecond)
 	}
 	n = min(n, int(now.Sub(g.next)/step)+1)
-	return n, time.Time{}
+	return n, bulkFirst, time.Time{}
 }
 
 func later(a, b time.Time) time.Time {
@@ -110,6 +113,9 @@ func (g *gate) begin(n int, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.inFlight += n
+	if g.paused {
+		g.probes++
+	}
 	if g.rate > 0 {
 		g.next = g.next.Add(time.Duration(float64(n) * float64(time.Second) / g.rate))
 	}
@@ -149,7 +155,7 @@ func (g *gate) end(class mail.Class, reached bool, reason string, after time.Dur
 		g.unknown = 0
 	}
 	if reached && g.paused {
-		g.paused, g.reason, g.pause, g.until = false, "", 0, time.Time{}
+		g.paused, g.probes, g.reason, g.pause, g.until = false, 0, "", 0, time.Time{}
 		return true
 	}
 	return false
@@ -162,18 +168,6 @@ func (g *gate) stop(class mail.Class, reason string, d time.Duration, now time.T
 	}
 	g.paused, g.class, g.reason, g.pause, g.until = true, class, reason, d, now.Add(d)
 	return changed
-}
-
-// behind is when a copy is due again that paused the lane: after the
-// pause, and a little later, so that another one is the probe where there is one. If
-// it was this copy that made upstream go away, the lane would never run again.
-func (g *gate) behind(due time.Time) time.Time {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !g.paused {
-		return due
-	}
-	return later(due, g.until.Add(firstPause/10))
 }
 
 // slow lowers the rate by a third, at most four times a second; without a rate

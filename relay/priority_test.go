@@ -12,6 +12,7 @@ import (
 
 	"postern/mail"
 	"postern/relay"
+	"postern/spool"
 )
 
 // slow is an upstream on which each copy is for a second in flight; it notes when
@@ -404,6 +405,22 @@ func TestAFlakyUpstreamLosesNothing(t *testing.T) {
 		pass(6 * time.Hour)
 		if m := until(t, s, id, mail.Done); m.Counts[mail.Sent] != 200 {
 			t.Errorf("%v", m.Counts)
+		}
+	})
+}
+
+// TestAfterARestartNothingWaitsForALaneThatWasPaused: the operator has mended the
+// account and started the gateway again.
+func TestAfterARestartNothingWaitsForALaneThatWasPaused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up := newUpstream(func(*relay.Delivery, int) error {
+			return &mail.Error{Class: mail.AccountWide, Public: "the key has expired"}
+		})
+		s := start(t, up, nil)
+		id := submit(t, s, 20, true)
+		pass(10 * time.Second)
+		if next := s.NextDue("lane", spool.Room{All: 1, Bulk: 1}); time.Until(next) > time.Second {
+			t.Errorf("the next copy of %s is due in %v", id, time.Until(next))
 		}
 	})
 }

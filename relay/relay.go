@@ -216,7 +216,7 @@ func (l *lane) turn(ctx context.Context, ended []spool.Settled, room spool.Room)
 		room = spool.Room{}
 	}
 	if room.All > 0 {
-		room.All, next = l.gate.allow(room.All, now)
+		room.All, room.BulkFirst, next = l.gate.allow(room.All, now)
 	}
 	begun, err = l.r.cfg.Spool.Turn(context.WithoutCancel(ctx), ended, l.Name, room, now)
 	if err != nil {
@@ -280,9 +280,6 @@ func (l *lane) deliver(ctx context.Context, c spool.Claim) spool.Result {
 		v.Lane, v.Result.Due = mail.Temporary, now.Add(wait)
 	}
 	l.tell(v.Lane, err, found, now)
-	if v.Lane != mail.Temporary && v.Lane != mail.Throttled {
-		v.Result.Due = l.gate.behind(v.Result.Due)
-	}
 	l.nudgeDispatch()
 	if v.PauseMessage != "" {
 		if err := l.r.cfg.Spool.Pause(context.WithoutCancel(ctx), c.Copy.Message, v.PauseMessage); err == nil {

@@ -34,14 +34,18 @@ type Settled struct {
 }
 
 // Room is how many copies a lane may begin: in all, and of those bulk ones. The
-// rest is kept for transactional mail.
-type Room struct{ All, Bulk int }
+// rest is kept for transactional mail, which goes first. With BulkFirst only bulk
+// copies are begun, if any are due.
+type Room struct {
+	All, Bulk int
+	BulkFirst bool
+}
 
 // Claim begins attempts for up to n copies of the lane that are due, and returns
 // when that is on disk. Transactional mail goes first; messages take turns. No
 // copies and no error: nothing is due (see NextDue and Wake).
 func (s *Spool) Claim(ctx context.Context, lane string, n int, now time.Time) ([]Claim, error) {
-	return s.Turn(ctx, nil, lane, Room{n, n}, now)
+	return s.Turn(ctx, nil, lane, Room{All: n, Bulk: n}, now)
 }
 
 // Turn settles attempts that have ended and claims copies of the lane for its room

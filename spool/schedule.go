@@ -81,6 +81,11 @@ func (s *schedule) remove(id mail.ID) {
 // are transactional.
 func (s *schedule) take(lane string, room Room, now time.Time) (ids []mail.ID, first int) {
 	l := s.lane(lane)
+	if room.BulkFirst {
+		if ids = l.bulk.take(nil, min(room.All, room.Bulk), now); len(ids) > 0 {
+			return ids, 0
+		}
+	}
 	ids = l.transactional.take(nil, room.All, now)
 	first = len(ids)
 	return l.bulk.take(ids, min(room.All-first, room.Bulk), now), first
