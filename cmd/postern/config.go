@@ -202,6 +202,7 @@ type LaneSMTPConfig struct {
 	Address      string   `toml:"address"`
 	Fallback     []string `toml:"fallback"` // host:port, in order
 	TLS          string   `toml:"tls"`      // none, starttls, implicit
+	CAFile       string   `toml:"ca_file"`  // authorities of the upstream's certificate; "": the system's
 	Username     string   `toml:"username"`
 	Password     Secret   `toml:"password"`
 	PasswordFile string   `toml:"password_file,omitempty"`

@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,6 +37,11 @@ func (c *Config) checkFiles(found *problems) {
 	certificate(found, "smtp.tls", c.SMTP.TLS.CertFile, c.SMTP.TLS.KeyFile)
 	clientCAs(found, c.SMTP.TLS.ClientCAFile)
 	certificate(found, "admin", c.Admin.CertFile, c.Admin.KeyFile)
+	for i, l := range c.Lanes {
+		if _, err := l.SMTP.tls(); l.Driver == "smtp" && err != nil {
+			found.add(fmt.Sprintf("lane[%d].smtp.ca_file", i), "%w", err)
+		}
+	}
 	c.checkKeys(found)
 }
 
@@ -56,6 +62,22 @@ func certificate(found *problems, path, certFile, keyFile string) {
 	if _, err := tls.LoadX509KeyPair(certFile, keyFile); err != nil {
 		found.add(path+".cert_file", "%s and %s are no certificate with its key: %w", certFile, keyFile, err)
 	}
+}
+
+// tls is how the upstream's certificate is judged; nil: by the system's authorities.
+func (l *LaneSMTPConfig) tls() (*tls.Config, error) {
+	if l.CAFile == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(l.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", l.CAFile, plainPathError(err))
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("there is no certificate in %s; it must be PEM with BEGIN CERTIFICATE", l.CAFile)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, nil
 }
 
 func clientCAs(found *problems, file string) {

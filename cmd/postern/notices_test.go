@@ -1,8 +1,12 @@
 package main_test
 
 import (
+	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -242,5 +246,55 @@ func TestABounceIsOfTheMailThatTheOthersGot(t *testing.T) {
 	id := header(other, "Message-Id")
 	if id == "" || header(bounce, "In-Reply-To") != id || !strings.Contains(string(bounce), "\r\nMessage-ID: "+id) || strings.Contains(string(bounce), "hidden@example.net") {
 		t.Errorf("the others got %s, and the bounce is\n%s", id, bounce)
+	}
+}
+
+// TestTheOperatorHearsOfAFailingDisk, although nothing can be spooled any more.
+func TestTheOperatorHearsOfAFailingDisk(t *testing.T) {
+	r := startRecorder(t)
+	g := newGateway(t, "[notices]\noperator = \"admin@example.com\"\nlanguage = \"en\"\n"+smtpLane(r.addr))
+	g.serve()
+	inject(t, g, "fdatasync", "EIO")
+	if err := g.submitTo(order, "customer@example.net"); err == nil {
+		t.Fatal("a mail was taken that could not be stored")
+	}
+	raw := r.arrived(g, "admin@example.com")
+	if p := g.read([][]byte{raw})[0]; !p.DKIM || !strings.Contains(p.Text, "Restart Postern") || r.from["admin@example.com"] != "" || r.to["customer@example.net"] != 0 {
+		t.Errorf("%+v", p)
+	}
+}
+
+// TestAnUpstreamOfOurOwnAuthority is trusted by ca_file, and by nothing else.
+func TestAnUpstreamOfOurOwnAuthority(t *testing.T) {
+	g := newGateway(t, "")
+	g.certify()
+	cert, err := tls.LoadX509KeyPair(filepath.Join(g.dir, "cert.pem"), filepath.Join(g.dir, "key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := startRecorder(t)
+	r.server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
+	_, port, err := net.SplitHostPort(r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(g.dir, "config.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lane := strings.Replace(smtpLane("localhost:"+port), `tls = "none"`, `tls = "starttls"`, 1)
+	g.write("config.toml", string(text)+lane)
+	g.serve()
+	g.send("erp@example.com", order, "customer@example.net")
+	g.logged("lane paused", "certificate that cannot be trusted")
+	g.stop()
+	g.write("config.toml", string(text)+lane+"ca_file = \"ca.pem\"\n")
+	g.serve()
+	r.arrived(g, "customer@example.net")
+	g.stop()
+	g.write("empty.pem", "")
+	g.write("config.toml", string(text)+lane+"ca_file = \"empty.pem\"\n")
+	if out, err := g.command("config").CombinedOutput(); err == nil || !strings.Contains(string(out), "lane[0].smtp.ca_file: there is no certificate in empty.pem") {
+		t.Errorf("%v %s", err, out)
 	}
 }

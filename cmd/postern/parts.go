@@ -160,9 +160,13 @@ func (c *Config) lanes(log *slog.Logger) ([]relay.LaneConfig, error) {
 func (c *Config) sender(l LaneConfig, log *slog.Logger) (relay.Sender, error) {
 	switch l.Driver {
 	case "smtp":
+		authorities, err := l.SMTP.tls()
+		if err != nil {
+			return nil, err
+		}
 		return smarthost.New(smarthost.Config{
 			Address: l.SMTP.Address, Fallback: l.SMTP.Fallback, TLS: l.SMTP.TLS, Username: l.SMTP.Username, Password: string(l.SMTP.Password),
-			Hostname: c.Hostname, MaxConns: l.Concurrency, Log: log,
+			Hostname: c.Hostname, MaxConns: l.Concurrency, TLSConfig: authorities, Log: log,
 		})
 	case "ses":
 		return ses.New(context.Background(), ses.Config{

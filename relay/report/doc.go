@@ -12,8 +12,8 @@
 //   - A sender is told once that a mail is late, when copies of it have waited for
 //     four hours. Of many late mails of one sender the oldest is named and the others
 //     are counted, in at most one notice an hour.
-//   - The operator is told when a lane has been paused for two minutes, when it runs
-//     again, when the disk fills up and when the spool is broken: at most once an hour
+//   - The operator is told when a lane has been paused for two minutes (at once, when
+//     its account is refused or its quota spent), when it runs again, when the disk fills up and when the spool is broken: at most once an hour
 //     each.
 //
 // # What it promises

@@ -48,7 +48,7 @@ func (r *Reporter) watchLanes(ctx context.Context, now time.Time) {
 			t = new(trouble)
 			r.lanes[l.Name] = t
 		}
-		begun, over := t.step(l.State == "paused", lanePaused, now)
+		begun, over := t.step(l.State == "paused", patience(l.Class), now)
 		e := notice.Event{Kind: notice.LanePaused, Lane: l.Name, Class: l.Class, Words: l.Reason, Since: t.since, Until: l.Until, Waiting: r.cfg.Spool.OpenCopies()}
 		if over {
 			e = notice.Event{Kind: notice.LaneRuns, Lane: l.Name, Since: t.since, Until: now, Waiting: r.cfg.Spool.OpenCopies()}
@@ -67,6 +67,15 @@ func (r *Reporter) watchLanes(ctx context.Context, now time.Time) {
 			t.end()
 		}
 	}
+}
+
+// patience is how long a lane may be paused before somebody is told: an upstream that
+// is away for a restart comes back by itself, an account that is refused does not.
+func patience(class mail.Class) time.Duration {
+	if class == mail.AccountWide || class == mail.QuotaSpent {
+		return 0
+	}
+	return lanePaused
 }
 
 // running is the lane of a mail to the operator: the notices' own, or another one

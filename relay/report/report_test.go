@@ -345,7 +345,7 @@ func (g *gateway) lane(i int, state string) {
 	defer g.mu.Unlock()
 	g.lanes[i].State, g.lanes[i].Reason, g.lanes[i].Class = state, "", 0
 	if state == "paused" {
-		g.lanes[i].Reason, g.lanes[i].Class = "535 5.7.8 bad password", mail.AccountWide
+		g.lanes[i].Reason, g.lanes[i].Class = "connection refused", mail.Unreachable
 	}
 }
 
@@ -374,6 +374,21 @@ func TestTheOperatorIsToldOfALaneThatStaysPaused(t *testing.T) {
 			t.Fatalf("%d mails in all: %+v", len(n), n)
 		}
 	})
+}
+
+func TestARefusedAccountIsToldAtOnce(t *testing.T) {
+	for _, class := range []mail.Class{mail.AccountWide, mail.QuotaSpent} {
+		run(t, nil, func(t *testing.T, g *gateway) {
+			g.lane(1, "paused")
+			g.mu.Lock()
+			g.lanes[1].Class = class
+			g.mu.Unlock()
+			pass(15 * time.Second)
+			if n := g.notices(mail.NoticeOperator); len(n) != 1 || !strings.Contains(g.body(n[0].ID), "other") {
+				t.Errorf("%s: %d mails", class, len(n))
+			}
+		})
+	}
 }
 
 func TestTheOperatorIsToldAtMostOnceAnHourOfALane(t *testing.T) {
