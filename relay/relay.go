@@ -26,7 +26,7 @@ type Config struct {
 	SevenBit func(mail.Content) (mail.Content, error)
 	// Sign signs for the mailbox in From; an error pauses its message. Signers bounds
 	// how many signatures are made at a time for bulk, and for transactional mail, because
-	// each keeps a processor busy; 0: as many as GOMAXPROCS is at New.
+	// each keeps a processor busy; 0: one more than GOMAXPROCS is at New.
 	Sign    func(mail.Content, mail.Address) (mail.Content, error)
 	Signers int
 	// Blocked says, from a local index, that an address gets nothing: the state
@@ -70,7 +70,7 @@ func New(cfg Config) (*Relay, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Signers <= 0 {
-		cfg.Signers = runtime.GOMAXPROCS(0)
+		cfg.Signers = runtime.GOMAXPROCS(0) + 1 // so that none idles between two
 	}
 	r := &Relay{cfg: cfg, signing: [2]chan struct{}{make(chan struct{}, cfg.Signers), make(chan struct{}, cfg.Signers)}}
 	for _, lc := range cfg.Lanes {
@@ -392,7 +392,7 @@ func (l *lane) content(c *spool.Claim) (content mail.Content, err error) {
 }
 
 // sign waits for one of the places. Each signature keeps a processor busy for about
-// a millisecond; if more were made at a time than there are processors, all that is
+// a millisecond; if many more were made at a time than there are processors, all that is
 // accepted, stored and sent meanwhile would queue behind those that only wait.
 func (r *Relay) sign(content mail.Content, c *spool.Claim) (mail.Content, error) {
 	places := r.signing[bulk(*c)]

@@ -64,8 +64,8 @@ func (serveCmd) Run(s *session) error {
 // spare is how many threads may run Go code beside those that sign.
 const spare = 2
 
-// spareProcessors makes room beside the signers of the relay, of which there are as
-// many as processors. A signature keeps its thread busy for a millisecond, and Go
+// spareProcessors makes room beside the signers of the relay, of which there is one
+// more than processors. A signature keeps its thread busy for a millisecond, and Go
 // looks for what the network has brought only on a thread that has nothing to do;
 // with as many threads as processors, everybody's next step would wait behind the
 // signatures. So there are more threads, and the kernel sees to it that those which
