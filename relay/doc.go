@@ -16,10 +16,15 @@
 // spends one of its attempts and is retried by its [Schedule], and then the copy
 // has failed, in upstream's words. What is wrong with the lane (it cannot be
 // reached, it is too fast, its quota or its account is gone) slows or pauses the
-// lane, spends nothing, and a single copy probes until the lane works again.
+// lane, spends nothing, and a single copy probes until the lane works again. A copy
+// to which alone upstream answers so, while others pass, is found out (blame.go), and
+// then concerns nobody but itself.
 // What would befall every copy of a message pauses the message. What nobody
 // knows is uncertain and follows the [Unknowns] policy, within the bounds of the
 // schedule; a lane that brings nothing but unknown results pauses.
+//
+// Transactional copies are claimed first, and bulk leaves a reserve of the places
+// free for them, so that they never wait for more than one copy in flight.
 //
 // The relay never sends before the attempt is on disk, never has more attempts
 // under way than the lane's concurrency, and never counts a failure as sent.

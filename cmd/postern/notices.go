@@ -86,7 +86,7 @@ func (c *Config) noticeEnvelope() mail.Address {
 // automatic says whether an address is read by this gateway and by no person.
 func (c *Config) automatic(a mail.Address) bool {
 	s := newServices(c)
-	return a.Key() == c.Notices.From.Key() || s.lists[a.Key()] || s.of(&mail.Submitter{Relay: true, SendAs: []string{"*"}}, a, a).kind != noService
+	return s.lists[a.Key()] || s.of(&mail.Submitter{Relay: true, SendAs: []string{"*"}}, a, a).kind != noService
 }
 
 // directWithin bounds how long the other notices wait for one about the disk.
