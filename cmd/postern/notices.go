@@ -20,11 +20,11 @@ import (
 func (a *App) newReporter(lanes []relay.LaneConfig, signs signFunc) *report.Reporter {
 	c := a.cfg
 	if c.Notices.Operator == "" {
-		a.log.Warn("notices.operator is empty: nobody is told when a lane pauses or the disk fails, and mail for postmaster@ is refused")
+		a.log.Warn("notices.operator is empty: nobody is told when a lane pauses or the disk fails")
 	}
 	return report.New(report.Config{
 		Spool: a.spool, Hostname: c.Hostname, Location: c.location(), From: c.Notices.From, Envelope: c.noticeEnvelope(),
-		Lane: c.Notices.Lane, Language: c.Notices.Language, Operator: c.Notices.Operator, GiveUp: c.Relay.RetryRelayed.MaxAge,
+		Lane: c.Notices.Lane, Language: c.Notices.Language, Operator: c.Notices.Operator, Postmaster: c.postmaster(), GiveUp: c.Relay.RetryRelayed.MaxAge,
 		Ours:    c.automatic,
 		Sent:    func(m *mail.Message) (mail.Content, error) { return a.renderer.preview(m, &mail.Copy{Message: m.ID}) },
 		Lanes:   func() []relay.LaneStatus { return a.relay.Lanes() },
@@ -122,9 +122,9 @@ func (c *Config) direct(lanes []relay.LaneConfig, signs signFunc) func(context.C
 	}
 }
 
-// forward hands a stranger's mail for the postmaster on to the operator.
+// forward hands a stranger's mail for the postmaster on to whoever reads it.
 func (a *App) forward(ctx context.Context, sub *mail.Submitter, from mail.Address, raw []byte) error {
-	if err := a.reporter.Postmaster(ctx, from, sub.Remote, raw); err != nil {
+	if err := a.reporter.ToPostmaster(ctx, from, sub.Remote, raw); err != nil {
 		return full(err)
 	}
 	return nil
@@ -155,4 +155,16 @@ func (c *Config) noticesFrom() mail.Address {
 func signsFor(domain string, a mail.Address) bool {
 	key := mail.Address("x@" + domain).Domain()
 	return a.Domain() == key || strings.HasSuffix(a.Domain(), "."+key)
+}
+
+// postmaster is who reads what strangers write to postmaster@ (RFC 5321 §4.5.1): the
+// operator, else whoever reads notices.from, if that is a person; "": nobody.
+func (c *Config) postmaster() mail.Address {
+	if c.Notices.Operator != "" {
+		return c.Notices.Operator
+	}
+	if c.automatic(c.Notices.From) {
+		return ""
+	}
+	return c.Notices.From
 }

@@ -22,8 +22,7 @@ import (
 // included, before it goes in a circle.
 const maxHops = 50
 
-// forwarding takes a mail for the administrator into custody, on its way to
-// notices.operator.
+// forwarding takes a mail for the postmaster into custody, on its way to who reads it.
 type forwarding func(ctx context.Context, sub *mail.Submitter, from mail.Address, raw []byte) error
 
 // checkService decides about a service recipient at RCPT.
@@ -32,10 +31,10 @@ func (in *intake) checkService(svc service) error {
 		return nil
 	}
 	switch {
-	case in.cfg.Notices.Operator == "":
-		return mail.Refuse(550, "5.1.1", "nobody reads the mail to %s: the administrator of this gateway has to set notices.operator to an address", svc.to)
+	case in.cfg.postmaster() == "":
+		return mail.Refuse(550, "5.1.1", "nobody reads the mail to %s: the administrator of this gateway has to set notices.operator to the address of a person", svc.to)
 	case in.forward == nil:
-		return mail.Refuse(550, "5.1.1", "mail to %s cannot be forwarded to notices.operator by this version of the gateway", svc.to)
+		return mail.Refuse(550, "5.1.1", "mail to %s cannot be forwarded by this version of the gateway", svc.to)
 	}
 	if nearlyFull(in.cfg.DataDir) != nil {
 		return mail.Later(452, "4.3.1", "the disk of this gateway is nearly full; try again later")
@@ -124,7 +123,7 @@ func (in *intake) tellPostmaster(ctx context.Context, sub *mail.Submitter, from 
 		if err := in.forward(ctx, sub, from, raw); err != nil {
 			return full(err)
 		}
-		log.Info("mail to the postmaster was forwarded", "operator", in.cfg.Notices.Operator, "bytes", len(raw))
+		log.Info("mail to the postmaster was forwarded", "postmaster", in.cfg.postmaster(), "bytes", len(raw))
 		return nil
 	}, nil
 }

@@ -199,9 +199,15 @@ func TestMailInACircleIsNotForwarded(t *testing.T) {
 	}
 }
 
-func TestThePostmasterNeedsAnOperator(t *testing.T) {
-	none, _, _ := services(t, serviceConfig(t, ""), nil)
-	wantRefusal(t, none.Check(t.Context(), aStranger(), "", "postmaster@lists.example.com"), "550 5.1.1 nobody reads the mail to postmaster@lists.example.com: the administrator of this gateway has to set notices.operator to an address")
+func TestThePostmasterIsAPerson(t *testing.T) {
+	cfg := serviceConfig(t, "")
+	cfg.Notices.From = "release+no-person@lists.example.com"
+	none, _, _ := services(t, cfg, nil)
+	wantRefusal(t, none.Check(t.Context(), aStranger(), "", "postmaster@lists.example.com"), "550 5.1.1 nobody reads the mail to postmaster@lists.example.com: the administrator of this gateway has to set notices.operator to the address of a person")
+	fallback, forwarded, _ := services(t, serviceConfig(t, ""), nil) // whoever reads notices.from
+	if _, err := fallback.Accept(t.Context(), aStranger(), mail.Envelope{From: "kim@elsewhere.example", Recipients: []mail.Address{"postmaster@lists.example.com"}}, strings.NewReader(aboutUs)); err != nil || len(*forwarded) != 1 {
+		t.Errorf("without an operator: %v, %d forwarded", err, len(*forwarded))
+	}
 	unable, err := postern.OpenServices(serviceConfig(t, operator), slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -529,11 +529,11 @@ func TestANoticeThatCannotBeMadeKeepsNoOther(t *testing.T) {
 
 func TestMailForThePostmasterWaitsBehindAllOtherAndIsBounded(t *testing.T) {
 	run(t, nil, func(t *testing.T, g *gateway) {
-		r := report.New(report.Config{Spool: g.s, Hostname: "mail.example.com", Location: time.UTC, From: "postmaster@example.com", Operator: "admin@example.com"})
+		r := report.New(report.Config{Spool: g.s, Hostname: "mail.example.com", Location: time.UTC, From: "postmaster@example.com", Postmaster: "admin@example.com"})
 		var err error
 		n := 0
 		for ; n < 200 && err == nil; n++ {
-			err = r.Postmaster(t.Context(), "stranger@example.net", "192.0.2.1:25", []byte("Subject: x\r\n\r\nx\r\n"))
+			err = r.ToPostmaster(t.Context(), "stranger@example.net", "192.0.2.1:25", []byte("Subject: x\r\n\r\nx\r\n"))
 		}
 		var e *mail.Error
 		if !errors.As(err, &e) || e.Code != 452 || n != 101 {

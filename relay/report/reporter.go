@@ -25,6 +25,8 @@ type Config struct {
 	Language string        // of mail to the operator, and to senders without a language
 	Operator mail.Address  // "": nobody is told of lanes and disks
 	GiveUp   time.Duration // how long ordinary mail is tried, for the words of a warning
+	// Postmaster gets what strangers write to postmaster@.
+	Postmaster mail.Address
 	// Ours says that an address belongs to this gateway itself, so that no person reads
 	// what is sent there.
 	Ours  func(mail.Address) bool
@@ -132,13 +134,13 @@ func (r *Reporter) Moot(m *mail.Message) (reason string, moot bool) {
 	return "no longer true: the mail is not waiting any more", true
 }
 
-// Postmaster takes a stranger's mail to postmaster@ into custody, for the operator:
+// ToPostmaster takes a stranger's mail to postmaster@ into custody, for Config.Postmaster:
 // so many as may wait. It goes after all other mail.
-func (r *Reporter) Postmaster(ctx context.Context, from mail.Address, remote string, raw []byte) error {
+func (r *Reporter) ToPostmaster(ctx context.Context, from mail.Address, remote string, raw []byte) error {
 	if r.cfg.Spool.Unfinished(mail.NoticePostmaster) >= maxPostmaster {
 		return mail.Later(452, "4.3.1", "there is much mail for the postmaster that waits to be handed on; try again later")
 	}
-	l := r.letter(r.cfg.Operator, r.cfg.Language, time.Now())
+	l := r.letter(r.cfg.Postmaster, r.cfg.Language, time.Now())
 	return r.send(ctx, l, mail.NoticePostmaster, notice.Postmaster(l, from, remote, raw), nil, r.cfg.Lane)
 }
 
