@@ -101,7 +101,7 @@ func spellings() []spelling {
 		{"<mailto:victim@example.org>", false},
 		{"<victim@example.org> ORCPT=rfc822;unsubscribe@lists.example.com", false},
 		{"<|/bin/sh@lists.example.com>", false},
-		{"<postmaster>", false},
+		{"<webmaster>", false},
 		{"<victim>", false},
 		{"<>", false},
 		{"", false},
