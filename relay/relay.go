@@ -21,8 +21,9 @@ type Config struct {
 	Lanes []LaneConfig
 	// Render makes the copy; an error pauses its message.
 	Render func(*mail.Message, *mail.Copy) (mail.Content, error)
-	// SevenBit encodes an ordinary mail, for 7 bits and short lines, that the lane's sender cannot carry as it is,
-	// before it is signed; an error keeps its class. nil: nothing is encoded.
+	// SevenBit encodes an ordinary mail that the lane's sender cannot carry as it is, for
+	// 7 bits and short lines, before it is signed; an error keeps its class. nil: nothing
+	// is encoded.
 	SevenBit func(mail.Content) (mail.Content, error)
 	// Sign signs for the mailbox in From; an error pauses its message. Signers bounds
 	// how many signatures are made at a time for bulk, and for transactional mail, because

@@ -7,10 +7,10 @@
 //     last chunk of BDAT. No other answer counts as sent.
 //   - An error says what is known. Every octet was written and no answer came:
 //     [mail.Uncertain]. In all other cases nothing was accepted, and the class says
-//     whose trouble it is: the host's ([mail.Unreachable]: the connection, TLS, a
-//     greeting that refuses, a 421 at any point), the account's ([mail.AccountWide],
-//     [mail.Throttled], [mail.QuotaSpent]), the message's ([mail.MessageWide]) or
-//     the copy's ([mail.Temporary]: another 4xx, a connection lost in the middle;
+//     whose trouble it is: the host's ([mail.Unreachable]: no connection or one that
+//     was lost, TLS, a greeting that refuses, a 421 at any point), the account's
+//     ([mail.AccountWide], [mail.Throttled], [mail.QuotaSpent]), the message's
+//     ([mail.MessageWide]) or the copy's ([mail.Temporary]: another 4xx;
 //     [mail.Permanent]: another 5xx). All but the last two spend nothing of the
 //     copy. The upstream's codes and words are kept as they are; classify is the one
 //     place that reads them.
@@ -24,14 +24,14 @@
 //
 // What it never does: retry a copy (that is for the dispatcher to decide), with
 // two exceptions that cost nothing, because the upstream accepted nothing. A kept
-// connection that turns out to have been closed before MAIL was accepted is
-// replaced by a fresh one, once. And a host that offers CHUNKING but does not know
+// connection that turns out to have been closed before MAIL was accepted, or says
+// there that it takes no more mails, is replaced by a fresh one, once. And a host that offers CHUNKING but does not know
 // BDAT gets the same mail by DATA, on a new connection, and all others after it.
 // It never sends two copies in one transaction.
 //
 // An upstream without 8BITMIME gets no 8-bit text: the attempt that finds it out
-// is [mail.Temporary], and EightBit is false from then on, so that the relay
-// encodes ordinary mail before it signs it.
+// is [mail.Temporary] with [relay.ErrNotSevenBit], and EightBit is false from then on,
+// so that the relay encodes ordinary mail before it signs it.
 //
 // # Several hosts
 //
@@ -47,7 +47,8 @@
 // spending nothing, and the next one goes elsewhere.
 //
 // A session on which eight mails in a row were refused is ended in order: upstreams
-// slow down and cut off who meets nothing but refusals.
+// slow down and cut off who meets nothing but refusals. One on which the upstream has
+// said more than it was asked is not used again: it would be an answer ahead.
 //
 // A kept connection is used if it leads to the host that would be dialled now.
 // When an earlier host is back, the kept ones to later hosts are used no more, and

@@ -49,7 +49,7 @@ func (c *conn) fits(e *envelope) error {
 		return mail.Refuse(552, "5.3.4", "the mail has %d octets, and %s takes %d at most", e.size, c.host.addr, c.size)
 	}
 	if e.eightBit && !c.eightBit {
-		later := mail.Later(451, "4.6.3", "the mail has 8-bit text, which %s does not take (no 8BITMIME); it is encoded for the next attempt", c.host.addr)
+		later := mail.Later(451, "4.6.3", "the mail has 8-bit text, which %s does not take (no 8BITMIME); it must be encoded first", c.host.addr)
 		later.Err = relay.ErrNotSevenBit
 		return later
 	}
