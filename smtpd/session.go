@@ -262,21 +262,27 @@ func (s *session) Data(r io.Reader) error {
 		s.settle(true)
 	}
 	if err != nil {
+		s.spend(tx.hold, false)
 		return s.refuse("DATA", tx.sub, err, "id", tx.id, "from", tx.env.From, "recipients", len(tx.env.Recipients), "octets", b.size)
 	}
-	s.spend(tx.hold)
+	s.spend(tx.hold, true)
 	s.conn.tap.Accepted(string(id), len(tx.env.Recipients))
 	s.log.Info("mail accepted", "message", id, "id", tx.id, "submitter", tx.sub.Name, "from", tx.env.From,
 		"recipients", len(tx.env.Recipients), "octets", b.size)
 	return &smtp.SMTPError{Code: 250, EnhancedCode: smtp.EnhancedCode{2, 0, 0}, Message: "queued as " + string(id)}
 }
 
-// spend keeps counted what an accepted mail holds of a limit. It comes before the
-// end of the transaction, which waits for Data's result.
-func (s *session) spend(h *hold) {
+// spend ends what a mail holds of a limit: of an accepted one it stays counted. It
+// comes before the reply, so that the client's other connections find what is true
+// by then; the end of the transaction comes after it.
+func (s *session) spend(h *hold, accepted bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h.taken = nil
+	if accepted {
+		h.taken = nil
+	} else {
+		h.giveBack()
+	}
 }
 
 func (s *session) newBody(r io.Reader, tx *transaction) *body {

@@ -142,8 +142,8 @@ func (h *hold) take(now time.Time) error {
 
 // giveBack uncounts all of it: the mail was not accepted.
 func (h *hold) giveBack() {
-	for _, s := range h.taken {
-		h.quota.giveBack(s)
+	if len(h.taken) > 0 {
+		h.quota.giveBack(h.taken)
 	}
 	h.taken = nil
 }
@@ -190,14 +190,16 @@ func (q *quota) count(at time.Time, n int) (s slots) {
 	return s
 }
 
-func (q *quota) giveBack(s slots) {
+func (q *quota) giveBack(taken []slots) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.minute != nil {
-		q.minute.add(s.minute, -1)
-	}
-	if q.day != nil {
-		q.day.add(s.day, -1)
+	for _, s := range taken {
+		if q.minute != nil {
+			q.minute.add(s.minute, -1)
+		}
+		if q.day != nil {
+			q.day.add(s.day, -1)
+		}
 	}
 }
 
