@@ -48,7 +48,8 @@ type compiled struct {
 	Head     []byte       `json:"head"` // From, Reply-To
 	Tail     []byte       `json:"tail"` // the other fields that all copies share
 	Slots    []slot       `json:"slots,omitempty"`
-	Link     string       `json:"link"`   // up to the token
+	Link     string       `json:"link"` // up to the token
+	Prefs    string       `json:"prefs,omitempty"`
 	Mailto   string       `json:"mailto"` // "mailto:x@y?subject=", up to the token
 	Host     string       `json:"host"`
 }
@@ -136,6 +137,9 @@ func (c *compiler) use(p placeholder) int {
 
 // fill gives what stands in the place of a placeholder.
 func (c *compiler) fill(inner, where string, as form) (piece, error) {
+	if text, ok := literal(inner); ok {
+		return piece{text: string(as.appendValue(nil, clean(text)))}, nil
+	}
 	p, err := resolve(inner, where, c.in.Vocabulary)
 	if err != nil {
 		return piece{}, err
@@ -153,6 +157,8 @@ func (c *compiler) fill(inner, where string, as form) (piece, error) {
 		s.Field = slotEmail
 	case FieldUnsubscribe:
 		s.Field, c.link = slotLink, true
+	case FieldPreferences:
+		s.Field = slotPrefs
 	default:
 		s.Field = c.use(p)
 	}
@@ -169,10 +175,10 @@ func longDate(t time.Time, language string) string {
 	return t.Format("2 January 2006")
 }
 
-// isLink says whether the inside of a placeholder means the unsubscribe link.
+// isLink says whether the inside of a placeholder means a link of ours.
 func (c *compiler) isLink(inner string) bool {
 	p, err := resolve(inner, "", c.in.Vocabulary)
-	return err == nil && p.field == FieldUnsubscribe
+	return err == nil && (p.field == FieldUnsubscribe || p.field == FieldPreferences)
 }
 
 // texts compiles every text of the mail itself, then once more with the footer

@@ -233,7 +233,7 @@ func (r *run) value(u *directory.User, field string) string {
 	switch field {
 	case FieldList:
 		return r.m.List.Name
-	case FieldDate, FieldUnsubscribe:
+	case FieldDate, FieldUnsubscribe, FieldPreferences:
 		return "" // known only where the copy is rendered
 	}
 	return r.Fields.Value(u, field)

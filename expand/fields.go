@@ -22,6 +22,7 @@ const (
 	FieldList        = "List"
 	FieldDate        = "Date"
 	FieldUnsubscribe = "Unsubscribe"
+	FieldPreferences = "Preferences"
 )
 
 // The types of a field.
@@ -37,7 +38,7 @@ const maxFieldName = 128
 
 // builtIns lists the placeholders that every message knows.
 func builtIns() []string {
-	return []string{FieldEmail, FieldList, FieldDate, FieldUnsubscribe}
+	return []string{FieldEmail, FieldList, FieldDate, FieldUnsubscribe, FieldPreferences}
 }
 
 // IsBuiltIn says that name, spelt canonically, is known to every message.

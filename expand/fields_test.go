@@ -70,7 +70,7 @@ func TestFieldsLearn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := fmt.Sprint(f.Names()); got != "[Name Point Email List Date Unsubscribe]" {
+	if got := fmt.Sprint(f.Names()); got != "[Name Point Email List Date Unsubscribe Preferences]" {
 		t.Errorf("names: %s", got)
 	}
 	if f.Type("Name") != "string" || f.Type("Point") != "number" || f.Type("Email") != "string" || f.Type("broken") != "" {

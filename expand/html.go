@@ -40,17 +40,21 @@ func apply(s string, edits []edit) []piece {
 	return out
 }
 
-// edits resolves what f has found: the value stands where the placeholder starts;
-// its other characters go, and the tags between them stay, so that they balance.
+// edits resolves what f has found: the value stands where the name starts, so that
+// it looks as the name did; the other characters go, and the tags between them
+// stay, so that they balance.
 func (c *compiler) edits(f *finder, as form) ([]edit, error) {
 	if err := f.finish(); err != nil {
 		return nil, err
 	}
-	if err := checkStrangers(f.seen.String(), f.where, c.in.Vocabulary); err != nil {
+	if err := checkForeign(f.seen.String(), f.where, c.in.Vocabulary); err != nil {
 		return nil, err
 	}
 	var edits []edit
 	for _, p := range f.found {
+		if as == asText {
+			p.name = 0 // nothing stands between the characters of text
+		}
 		how := as
 		switch {
 		case as == asURL && p.first && c.isLink(p.inner):
@@ -62,12 +66,14 @@ func (c *compiler) edits(f *finder, as form) ([]edit, error) {
 		if err != nil {
 			return nil, err
 		}
-		if put.slot != nil && put.slot.Field == slotLink && len(p.scheme) > 0 {
-			edits = append(edits, edit{p.scheme[0].start, p.scheme[len(p.scheme)-1].end, nil})
+		if put.slot != nil && put.slot.Field <= slotLink && len(p.scheme) > 0 {
+			for _, around := range append(p.scheme, p.slash...) {
+				edits = append(edits, edit{around.start, around.end, nil})
+			}
 		}
 		for i, g := range p.glyphs {
 			e := edit{start: g.start, end: g.end}
-			if i == 0 {
+			if i == p.name {
 				e.pieces = []piece{put}
 			}
 			edits = append(edits, e)

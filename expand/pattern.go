@@ -23,12 +23,13 @@ const (
 const (
 	slotEmail = -1
 	slotLink  = -2 // the unsubscribe link
+	slotPrefs = -3 // the link to the preferences
 )
 
 // slot is where a copy differs: At octets into the fixed text that stands around.
 type slot struct {
 	At       int    `json:"at"`
-	Field    int    `json:"field"` // index of Compiled.Fields, or slotEmail, slotLink
+	Field    int    `json:"field"` // index of Compiled.Fields, or slotEmail, slotLink, slotPrefs
 	Fallback string `json:"fallback,omitempty"`
 	As       form   `json:"as,omitempty"`
 }

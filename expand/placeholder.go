@@ -2,7 +2,6 @@ package expand
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode"
 
@@ -21,7 +20,9 @@ type glyph struct {
 // found is a placeholder: its glyphs from { to }, and what is in it.
 type found struct {
 	glyphs []glyph
+	name   int     // the glyph of the first letter within the braces
 	scheme []glyph // "http://" right before it, which Outlook puts before a link
+	slash  []glyph // and the "/" that it puts behind a link without a path
 	first  bool    // nothing but blanks stands before it
 	inner  string
 }
@@ -35,7 +36,9 @@ type finder struct {
 	open   []glyph         // from a first brace on
 	depth  int             // how many of open can be seen
 	last   rune            // the last of those, narrow
+	quoted bool            // a quotation mark stands first within the braces
 	recent []glyph         // the last few before open
+	fresh  bool            // recent begins right behind the last of found
 	solid  int             // visible glyphs before open
 	err    error
 }
@@ -63,14 +66,50 @@ func (f *finder) inside(g glyph, r rune) {
 	last := f.last
 	f.open = append(f.open, g)
 	f.depth, f.last = f.depth+1, r
+	if f.depth > 2 && !f.quoted && isQuote(r) {
+		f.quoted = strings.TrimSpace(visible(f.open)[2:]) == string(narrow(g.r))
+	}
 	switch {
 	case f.depth == 3 && r == '{':
 		f.fail("{{{ does not start a placeholder; write {{Name}} with two braces")
-	case f.depth > 3 && r == '{' && last == '{', f.depth > maxPlaceholder:
+	case f.depth > 3 && r == '{' && last == '{' && !f.quoted, f.depth > maxPlaceholder:
 		f.unclosed()
-	case f.depth > 3 && r == '}' && last == '}':
+	case f.depth > 3 && r == '}' && last == '}' && !(f.quoted && unquoted(visible(f.open))):
 		f.close()
 	}
+}
+
+// visible is what is seen of glyphs, blanks at the ends left out, and braces as
+// the ASCII ones.
+func visible(glyphs []glyph) string {
+	var s strings.Builder
+	for _, g := range glyphs {
+		if !invisible(g.r) {
+			s.WriteRune(narrow(g.r))
+		}
+	}
+	return strings.TrimSpace(s.String())
+}
+
+// unquoted says of a placeholder that begins with a quotation mark whether its
+// last two braces still belong to the quoted text.
+func unquoted(s string) bool {
+	in := []rune(strings.TrimSpace(s[2 : len(s)-2]))
+	return len(in) == 1 || strings.ContainsAny(string(in[1:]), "{}") && !isQuote(in[len(in)-1])
+}
+
+// isQuote knows the marks that people type, and those that Word makes of them.
+func isQuote(r rune) bool { return strings.ContainsRune("\"'“”„‟‘’‚‛＂＇", r) }
+
+// literal is the text of {{"…"}}: what holds a brace and stands in quotation
+// marks is shown as it is.
+func literal(inner string) (string, bool) {
+	r := []rune(strings.TrimSpace(inner))
+	if len(r) < 3 || !isQuote(r[0]) || !isQuote(r[len(r)-1]) {
+		return "", false
+	}
+	text := string(r[1 : len(r)-1])
+	return text, strings.ContainsAny(text, "{}｛｝")
 }
 
 func (f *finder) pass(g glyph) {
@@ -80,6 +119,18 @@ func (f *finder) pass(g glyph) {
 	if f.recent = append(f.recent, g); len(f.recent) > 8 {
 		f.recent = f.recent[1:]
 	}
+	if len(f.recent) == 2 && (unicode.IsSpace(g.r) || strings.ContainsRune(`<>"'`, g.r)) {
+		f.endLink()
+	}
+}
+
+// endLink notes the slash that is all that stands between the last placeholder and
+// where its link ends.
+func (f *finder) endLink() {
+	if n := len(f.found); n > 0 && f.fresh && len(f.recent) > 0 && f.recent[0].r == '/' {
+		f.found[n-1].slash = f.recent[:1:1]
+	}
+	f.fresh = false
 }
 
 // giveUp takes a lone brace for what it is.
@@ -93,14 +144,21 @@ func (f *finder) giveUp(g glyph) {
 
 func (f *finder) close() {
 	var inner strings.Builder
-	for _, g := range f.open {
-		if !invisible(g.r) {
-			inner.WriteRune(g.r)
+	p := found{glyphs: f.open, first: f.solid == 0}
+	seen := 0
+	for i, g := range f.open {
+		if invisible(g.r) {
+			continue
 		}
+		if seen++; seen <= 2 || seen > f.depth-2 {
+			continue // the braces
+		}
+		if p.name == 0 && !unicode.IsSpace(g.r) {
+			p.name = i
+		}
+		inner.WriteRune(g.r)
 	}
-	s := inner.String()
-	s = strings.TrimRight(strings.TrimLeft(s, "{｛"), "}｝")
-	p := found{glyphs: f.open, first: f.solid == 0, inner: s}
+	p.inner = inner.String()
 	for _, scheme := range []string{"http://", "https://"} {
 		if n := len(scheme); len(f.recent) >= n && word(f.recent[len(f.recent)-n:]) == scheme {
 			p.scheme = f.recent[len(f.recent)-n:]
@@ -109,7 +167,7 @@ func (f *finder) close() {
 	}
 	f.found = append(f.found, p)
 	f.solid += f.depth
-	f.open, f.depth, f.recent = nil, 0, nil
+	f.open, f.depth, f.quoted, f.recent, f.fresh = nil, 0, false, nil, len(p.scheme) > 0
 }
 
 func word(gs []glyph) string {
@@ -128,17 +186,17 @@ func (f *finder) stop() {
 	for _, o := range f.open {
 		f.pass(o)
 	}
-	f.open, f.depth = nil, 0
+	f.open, f.depth, f.quoted = nil, 0, false
 	f.seen.WriteByte('\n')
-	f.recent = nil
+	if len(f.recent) == 1 {
+		f.endLink()
+	}
+	f.recent, f.fresh = nil, false
 }
 
 // finish ends the run.
 func (f *finder) finish() error {
 	f.stop()
-	if f.err == nil {
-		f.err = checkForeign(f.seen.String(), f.where)
-	}
 	return f.err
 }
 
@@ -172,31 +230,6 @@ func invisible(r rune) bool {
 	return r == 0xad || 0x200b <= r && r <= 0x200f || 0x202a <= r && r <= 0x202e || 0x2060 <= r && r <= 0x2069 || r == 0xfeff
 }
 
-// Placeholders of other programs, and what to write instead. A name stands in the
-// first group that took part.
-var (
-	mailchimp = regexp.MustCompile(`\*\|([^|*\n]{1,60})\|\*`)
-	strangers = regexp.MustCompile(`%([^\s%<>]{1,60})%|<<([^<>\n]{1,60})>>|«([^«»\n]{1,60})»`)
-)
-
-func checkForeign(seen, where string) error {
-	if m := mailchimp.FindString(seen); m != "" {
-		return mail.Refuse(550, "5.6.0", "in %s: %s is another program's placeholder; write {{Name}}, or {{Name|friend}} with what stands where no name is known", where, clean(m))
-	}
-	return nil
-}
-
-// checkStrangers refuses %name%, <<Name>> and «Name» where name is a known field:
-// elsewhere they are what they look like.
-func checkStrangers(seen, where string, v Vocabulary) error {
-	for _, m := range strangers.FindAllStringSubmatch(seen, -1) {
-		if name, ok := v.Resolve(m[1] + m[2] + m[3]); ok {
-			return mail.Refuse(550, "5.6.0", "in %s: %s is another program's placeholder; write {{%s}}", where, clean(m[0]), name)
-		}
-	}
-	return nil
-}
-
 // placeholder is what a person wrote between the braces.
 type placeholder struct {
 	field       string // canonical
@@ -210,16 +243,12 @@ func resolve(inner, where string, v Vocabulary) (placeholder, error) {
 		return placeholder{}, mail.Refuse(550, "5.6.0", "in "+where+": "+format, a...)
 	}
 	name, fallback, has := strings.Cut(strings.Map(narrow, inner), "|")
-	name, fallback = cleanValue(name), cleanValue(fallback)
+	name, fallback = cleanValue(strings.TrimFunc(cleanValue(name), isQuote)), cleanValue(fallback)
 	if name == "" {
 		return refuse("{{}} names no field; write {{Name}}")
 	}
-	if strings.ContainsAny(name[:1], ".#/^&!>$=~*%") {
-		bare := strings.TrimSpace(strings.TrimLeft(name, ".#/^&!>$=~*% "))
-		if field, ok := v.Resolve(bare); ok {
-			return refuse("{{%s}} is another program's placeholder; write {{%s}}", name, field)
-		}
-		return refuse("{{%s}} is another program's placeholder; write {{Name}}, or {{Name|friend}} with what stands where no name is known", shorten(name))
+	if instead := foreign(name, fallback, v); instead != "" {
+		return refuse("{{%s}} is another program's placeholder; %s", shorten(cleanValue(inner)), instead)
 	}
 	field, ok := v.Resolve(name)
 	if !ok {

@@ -3,6 +3,7 @@ package expand_test
 import (
 	"encoding/base64"
 	"fmt"
+	"html"
 	"strings"
 	"testing"
 
@@ -16,8 +17,8 @@ func TestRule39WordSplitsAPlaceholder(t *testing.T) {
 	for in, out := range map[string]string{
 		`<p>{{Name}}</p>`: `<p>민</p>`,
 		`<p>{{na<span class=SpellE>me</span>}}!</p>`:                                    `<p>민<span class=SpellE></span>!</p>`,
-		`<p><b>{</b><i>{Na</i>me<u>}}</u></p>`:                                          `<p><b>민</b><i></i><u></u></p>`,
-		`<p>{{<o:p></o:p>Name<!-- a comment -->}}</p>`:                                  `<p>민<o:p></o:p><!-- a comment --></p>`,
+		`<p><b>{</b><i>{Na</i>me<u>}}</u></p>`:                                          `<p><b></b><i>민</i><u></u></p>`,
+		`<p>{{<o:p></o:p>Name<!-- a comment -->}}</p>`:                                  `<p><o:p></o:p>민<!-- a comment --></p>`,
 		`<p>{{&nbsp;Name&nbsp;}}</p>`:                                                   `<p>민</p>`,
 		`<p>&#123;&#x7B;Name&#125;&rcub;</p>`:                                           `<p>민</p>`,
 		`<p>｛｛이름｝｝</p>`:                                                                 `<p>민</p>`,
@@ -25,7 +26,7 @@ func TestRule39WordSplitsAPlaceholder(t *testing.T) {
 		"<p>{{\r\n  Na\r\nme }}</p>":                                                    `<p>민</p>`,
 		"<p>{{Na\u200bme\u00ad}}\ufeff</p>":                                             "<p>민\ufeff</p>",
 		`<p>{{Na<![if !supportEmptyParas]>me<![endif]>}}</p>`:                           `<p>민<![if !supportEmptyParas]><![endif]></p>`,
-		`<p>{{<a name="_GoBack"></a><span lang=EN-US>NAME</span>｜<b>손&nbsp;님</b>}}</p>`: `<p>민<a name="_GoBack"></a><span lang=EN-US></span><b></b></p>`,
+		`<p>{{<a name="_GoBack"></a><span lang=EN-US>NAME</span>｜<b>손&nbsp;님</b>}}</p>`: `<p><a name="_GoBack"></a><span lang=EN-US>민</span><b></b></p>`,
 		`<p>{{Na<img alt="{{Name}}">me}}</p>`:                                           `<p>민<img alt="민"></p>`,
 		`<p>a { b } {{Name}}} }} {x}</p>`:                                               `<p>a { b } 민} }} {x}</p>`,
 		`<p title='{{Name}}'>x</p>`:                                                     `<p title='민'>x</p>`,
@@ -174,6 +175,19 @@ func TestRule45AnUnknownPlaceholderIsRefusedByName(t *testing.T) {
 		textMail("{{#if Name}}"):                   "another program's placeholder",
 		textMail("{{{Name}}}"):                     "two braces",
 		textMail("Hi *|FNAME|*"):                   "*|FNAME|* is another program's placeholder; write {{Name}}",
+		textMail("Hi *|FNAME:손님|* *|X|*"):          "write {{Name}}",
+		textMail("*|EMAIL|*"):                      "*|EMAIL|* is another program's placeholder; write {{Email}}",
+		textMail("*|UNSUB|*"):                      "write {{Unsubscribe}}",
+		textMail("*|UPDATE_PROFILE|*"):             "write {{Preferences}}",
+		textMail("*|COUPON|*"):                     "write {{Name}}, or {{Name|friend}}",
+		textMail("{{contact.firstname}}"):          "{{contact.firstname}} is another program's placeholder; write {{Name}}",
+		textMail("{{ subscriber.point }}"):         "write {{Point}}",
+		textMail("{{first_name}}"):                 "write {{Name}}",
+		textMail("{{Name | default: \"friend\"}}"): "{{Name | default: \"friend\"}} is another program's placeholder; write {{Name|friend}}",
+		textMail("{{else}}"):                       "there are no conditions here",
+		textMail("$%name%$ %%name%%"):              "$%name%$ is another program's placeholder; write {{Name}}",
+		textMail("#{이름}님"):                         "#{이름} is another program's placeholder; write {{Name}}",
+		textMail("${point}"):                       "write {{Point}}",
 		textMail("Hi %name%"):                      "%name% is another program's placeholder; write {{Name}}",
 		textMail("Hi <<이름>>"):                      "<<이름>> is another program's placeholder; write {{Name}}",
 		htmlMail("Hi &lt;&lt;Name&gt;&gt;"):        "<<Name>> is another program's placeholder",
@@ -186,6 +200,35 @@ func TestRule45AnUnknownPlaceholderIsRefusedByName(t *testing.T) {
 		wantIn(t, raw, refused(t, raw), "550 5.6.0", why)
 	}
 	compile(t, textMail("100 % sure % of <<that>> *| and %20name%20 { Name } [[Name]]"))
+}
+
+// Word turns the quotation marks around a literal into others.
+func TestWhatStandsInQuotationMarksIsShownAsItIs(t *testing.T) {
+	for in, out := range map[string]string{
+		`{{"{{"}}Name{{"}}"}}`:        `{{Name}}`,
+		`{{“{{”}}Name{{“}}”}}`:        `{{Name}}`,
+		`{{ "{{Name}}" }} {{Name}}`:   `{{Name}} 민`,
+		`{{'{{Name|x}} & co'}}`:       `{{Name|x}} & co`,
+		`{{‘{’}} {{"}"}}`:             `{ }`,
+		`｛｛"｛｛이름｝｝"｝｝`:                `｛｛이름｝｝`,
+		`{{"Name"}} {{“이름”}}`:         `민 민`,
+		`{{Name|“friend”}} {{'Name}}`: `민 민`,
+	} {
+		want(t, in, render(t, textMail(in), "민").text, out+"\r\n"+theLink+"\r\n")
+		r := render(t, htmlMail("<p>"+html.EscapeString(in)+"</p>"), "민")
+		wantIn(t, in, r.html, "<p>"+html.EscapeString(out)+"</p>")
+		want(t, in+" in the Subject", render(t, "From: a@example.com\nSubject: "+in+"\n\nx\n", "민").subject(t), out)
+	}
+	want(t, "in Word", render(t, htmlMail(`<p>{{<span class=SpellE>“{{</span>”}}x{{&quot;}}&quot;}}</p>`), "민").html[:len(`<p><span class=SpellE>{{</span>x}}</p>`)], `<p><span class=SpellE>{{</span>x}}</p>`)
+	for _, open := range []string{`{{"{{`, `{{"{{Name`, `{{"}}`, `{{"`} {
+		wantIn(t, open, refused(t, textMail(open)), "not closed")
+	}
+}
+
+func TestTheLinkToThePreferences(t *testing.T) {
+	r := render(t, textMail("{{Preferences}}"), "민")
+	want(t, "text", r.text, "https://mail.example.com/p/TOKEN_7\r\n"+theLink+"\r\n")
+	wantIn(t, "html", render(t, htmlMail(`<a href="{{ preferences }}">x</a>`), "민").html, `<a href="https://mail.example.com/p/TOKEN_7">`)
 }
 
 func TestRule46AValueIsNotExpandedAgain(t *testing.T) {
@@ -213,7 +256,9 @@ func TestRule49PlaceholdersInLinks(t *testing.T) {
 		`<a href="https://s.example/%7b%7b%EC%9D%B4%EB%A6%84%7d%7d">`:    `<a href="https://s.example/%EB%AF%BC%20%26%20%3Cb%3E">`,
 		`<a href='{{Unsubscribe}}'>`:                                     `<a href='` + theLink + `'>`,
 		`<a href="http://{{Unsubscribe}}">`:                              `<a href="` + theLink + `">`,
-		`<a href="http://%7b%7bunsubscribe%7d%7d/">`:                     `<a href="` + theLink + `/">`,
+		`<a href="http://%7b%7bunsubscribe%7d%7d/">`:                     `<a href="` + theLink + `">`,
+		`<a href="https://{{Preferences}}/">`:                            `<a href="https://mail.example.com/p/TOKEN_7">`,
+		`<a href="http://{{Unsubscribe}}/?x">`:                           `<a href="` + theLink + `/?x">`,
 		`<a href={{Unsubscribe}}>`:                                       `<a href="` + theLink + `">`,
 		`<a href="https://s.example/?u={{Unsubscribe}}">`:                `<a href="https://s.example/?u=https%3A%2F%2Fmail.example.com%2Fu%2FTOKEN_7">`,
 		`<a href="mailto:{{Email}}?subject={{Name}}">`:                   `<a href="mailto:min@example.net?subject=%EB%AF%BC%20%26%20%3Cb%3E">`,
@@ -224,7 +269,7 @@ func TestRule49PlaceholdersInLinks(t *testing.T) {
 		got, _, _ := strings.Cut(r.html, "x</a>")
 		want(t, in, got, out)
 	}
-	r := render(t, textMail("Shop <https://s.example/?n=%7b%7bName%7d%7d> <http://{{Unsubscribe}}>"), "민")
+	r := render(t, textMail("Shop <https://s.example/?n=%7b%7bName%7d%7d> <http://{{Unsubscribe}}/>"), "민")
 	want(t, "text", r.text, "Shop <https://s.example/?n=%EB%AF%BC> <"+theLink+">\r\n"+theLink+"\r\n")
 }
 

@@ -109,6 +109,7 @@ func (c *compiler) listFields() error {
 		"MIME-Version: 1.0\r\n"...)
 	c.out.Tail = t
 	c.out.Link = strings.TrimRight(c.in.BaseURL, "/") + "/u/"
+	c.out.Prefs = strings.TrimRight(c.in.BaseURL, "/") + "/p/"
 	c.out.Host = c.in.Hostname
 	if c.in.Mailto == "" {
 		return nil
@@ -139,15 +140,15 @@ func label(id string) string {
 // own and must not be written to. The same copy and token give the same octets
 // each time.
 func (c *Compiled) Render(cp *mail.Copy, token string) mail.Content {
-	v := values{c: c, cp: cp, link: c.Link + url.PathEscape(token)}
+	v := values{c: c, cp: cp, link: c.Link + url.PathEscape(token), prefs: c.Prefs + url.PathEscape(token)}
 	return mail.Content{Header: c.renderHeader(&v, token), Body: c.renderBody(&v)}
 }
 
 // values are those of one copy.
 type values struct {
-	c    *Compiled
-	cp   *mail.Copy
-	link string
+	c           *Compiled
+	cp          *mail.Copy
+	link, prefs string
 }
 
 // of is what stands in the slot: blanks around a value are nobody's name.
@@ -158,6 +159,8 @@ func (v *values) of(s slot) string {
 		value = string(v.cp.To)
 	case s.Field == slotLink:
 		value = v.link
+	case s.Field == slotPrefs:
+		value = v.prefs
 	case s.Field < len(v.cp.Values):
 		value = strings.TrimSpace(v.cp.Values[s.Field])
 	}

@@ -60,7 +60,7 @@ func Load(b []byte) (*Compiled, error) {
 func (c *Compiled) fits(slots []slot, size int) bool {
 	at := 0
 	for _, s := range slots {
-		if s.At < at || s.At > size || s.Field < slotLink || s.Field >= len(c.compiled.Fields) || s.As > asLink {
+		if s.At < at || s.At > size || s.Field < slotPrefs || s.Field >= len(c.compiled.Fields) || s.As > asLink {
 			return false
 		}
 		at = s.At
