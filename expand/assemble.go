@@ -23,11 +23,7 @@ func (a *assembler) write(p *part, root bool) error {
 	case len(p.children) > 0:
 		return a.writeMultipart(p, root)
 	case p.text != nil && p.text.changed:
-		if err := a.writeHead(p, root, p.textType(), "quoted-printable"); err != nil {
-			return err
-		}
-		a.body, a.slots = encode(a.body, p.text.pieces, a.slots)
-		return nil
+		return a.writeText(p, root)
 	case sevenBit(p.body):
 		if err := a.writeHead(p, root, "", ""); err != nil {
 			return err
@@ -38,6 +34,20 @@ func (a *assembler) write(p *part, root bool) error {
 		return mail.Refuse(554, "5.6.3", "%s is a mail with 8-bit text or very long lines, which cannot be passed on unchanged; attach it as a compressed file instead", p.where())
 	}
 	return a.writeBase64(p, root)
+}
+
+// writeText encodes a text in whichever way is shorter: Korean in base64, what is
+// mostly ASCII in quoted-printable.
+func (a *assembler) writeText(p *part, root bool) error {
+	coding, encode := "quoted-printable", encodeQP
+	if base64IsSmaller(p.text.pieces) {
+		coding, encode = "base64", encodeBase64
+	}
+	if err := a.writeHead(p, root, p.textType(), coding); err != nil {
+		return err
+	}
+	a.body, a.slots = encode(a.body, p.text.pieces, a.slots)
+	return nil
 }
 
 // writeBase64 encodes a leaf that is not fit for 7 bits (RFC 2045 §6.8); what the

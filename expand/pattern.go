@@ -32,6 +32,7 @@ type slot struct {
 	Field    int    `json:"field"` // index of Compiled.Fields, or slotEmail, slotLink, slotPrefs
 	Fallback string `json:"fallback,omitempty"`
 	As       form   `json:"as,omitempty"`
+	Row      *row   `json:"row,omitempty"` // in a text in base64; else it is quoted-printable
 }
 
 // piece is some source text, or the slot that stands in its place.
@@ -145,9 +146,9 @@ func (q *qp) soft() {
 	}
 }
 
-// encode writes pieces as quoted-printable behind dst. Every slot stands at the
+// encodeQP writes pieces as quoted-printable behind dst. Every slot stands at the
 // start of a line, so that its value is encoded without a look at what is around.
-func encode(dst []byte, pieces []piece, slots []slot) ([]byte, []slot) {
+func encodeQP(dst []byte, pieces []piece, slots []slot) ([]byte, []slot) {
 	q := qp{out: slices.Grow(dst, encodedSize(pieces))}
 	open := false // a slot's line, which its value may leave unended, is the last
 	for _, p := range pieces {
@@ -181,7 +182,7 @@ func encodedSize(pieces []piece) int {
 	return n + n/24 // soft breaks
 }
 
-// appendSlot writes a value for a slot made by encode.
+// appendSlot writes a value for a slot made by encodeQP.
 func appendSlot(dst []byte, s slot, value string) []byte {
 	q := qp{out: dst}
 	q.write(lines(string(s.As.appendValue(nil, value))))

@@ -204,20 +204,13 @@ func (c *Compiled) renderSubject(v *values) string {
 }
 
 func (c *Compiled) renderBody(v *values) [][]byte {
-	body := make([][]byte, 0, 2*len(c.Slots)+1)
-	var filled []byte
-	at := 0
+	f := filler{fixed: c.body, body: make([][]byte, 0, 2*len(c.Slots)+1)}
 	for _, s := range c.Slots {
-		if s.At > at {
-			body = append(body, c.body[at:s.At:s.At])
-		}
-		start := len(filled)
-		if filled = appendSlot(filled, s, v.of(s)); len(filled) > start {
-			body = append(body, filled[start:len(filled):len(filled)])
-		}
-		at = s.At
+		f.upTo(s.At)
+		f.fill(s, v.of(s))
 	}
-	return append(body, c.body[at:len(c.body):len(c.body)])
+	f.upTo(len(c.body))
+	return f.body
 }
 
 // headerAddress is a recipient as To shows it. An address that no upstream takes

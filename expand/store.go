@@ -12,7 +12,7 @@ import (
 // of all that. A new version reads the older ones.
 const (
 	storeMagic   = "postern mail"
-	storeVersion = 1
+	storeVersion = 2 // 1 knew no text in base64
 	storeHead    = len(storeMagic) + 1 + 4
 )
 
@@ -38,8 +38,8 @@ func Load(b []byte) (*Compiled, error) {
 	if len(b) < storeHead+4 || string(b[:len(storeMagic)]) != storeMagic {
 		return nil, errDamaged
 	}
-	if v := b[len(storeMagic)]; v != storeVersion {
-		return nil, fmt.Errorf("the compiled mail has format %d, and this program reads %d: a newer program wrote it", v, storeVersion)
+	if v := b[len(storeMagic)]; v < 1 || v > storeVersion {
+		return nil, fmt.Errorf("the compiled mail has format %d, and this program reads 1 to %d: a newer program wrote it", v, storeVersion)
 	}
 	b, sum := b[:len(b)-4], binary.BigEndian.Uint32(b[len(b)-4:])
 	size := int64(binary.BigEndian.Uint32(b[storeHead-4:]))
@@ -64,6 +64,17 @@ func (c *Compiled) fits(slots []slot, size int) bool {
 			return false
 		}
 		at = s.At
+		if s.Row != nil {
+			if !s.Row.fits() {
+				return false
+			}
+			at += 3 * s.Row.Lines
+		}
 	}
-	return true
+	return at <= size
+}
+
+// fits says whether the row can be rendered.
+func (r *row) fits() bool {
+	return r.Lines == 0 || r.Lines > 0 && r.Lines < 1<<30 && len(r.Lead) == 2 && len(r.Tail) >= 2
 }

@@ -1,0 +1,126 @@
+package expand
+
+// rowOctets is how much a full line of base64 holds: 76 characters (RFC 2045 §6.8).
+const (
+	rowOctets = 57
+	rowLine   = 78 // with CRLF
+)
+
+// row is a slot's part of a text in base64. Octets are encoded three at a time, so
+// what stands behind a value depends on its length: the whole lines of a long
+// stretch are kept encoded for each of the three ways to begin, and the rest as it
+// is, to be encoded with the values.
+type row struct {
+	Before []byte `json:"before,omitempty"` // of the text's first slot: what stands before its value in its line
+	After  []byte `json:"after,omitempty"`  // follows the value
+	Lines  int    `json:"lines,omitempty"`  // octets of the encoded lines that follow, each of the three ways
+	Lead   []byte `json:"lead,omitempty"`   // the octets that the second and third way leave out
+	Tail   []byte `json:"tail,omitempty"`   // follows the lines of the first way; those of the others take one or two octets of it
+	Last   bool   `json:"last,omitempty"`   // the text ends behind it
+}
+
+// base64IsSmaller says which encoding gives the shorter text, values left out.
+func base64IsSmaller(pieces []piece) bool {
+	octets := 0
+	for _, p := range pieces {
+		octets += len(p.text)
+	}
+	return (octets+2)/3*4+octets/rowOctets*2 < encodedSize(pieces)
+}
+
+// encodeBase64 writes pieces behind dst.
+func encodeBase64(dst []byte, pieces []piece, slots []slot) ([]byte, []slot) {
+	text, i := fixedText(pieces)
+	whole := len(text) / rowOctets * rowOctets
+	if i == len(pieces) {
+		return appendBase64(dst, text), slots
+	}
+	dst = appendBase64(dst, text[:whole])
+	before := text[whole:]
+	for i < len(pieces) {
+		s := *pieces[i].slot
+		s.Row = &row{Before: before}
+		text, n := fixedText(pieces[i+1:])
+		before, i = nil, i+1+n
+		s.At = len(dst)
+		if m := (len(text) - 2) / rowOctets; m > 0 {
+			size := m * rowOctets
+			s.Row.Lines, s.Row.Lead, s.Row.Tail = m*rowLine, text[:2], text[size:]
+			for way := range 3 {
+				dst = appendBase64(dst, text[way:way+size])
+			}
+		} else {
+			s.Row.After = text
+		}
+		s.Row.Last = i == len(pieces)
+		slots = append(slots, s)
+	}
+	return dst, slots
+}
+
+// fixedText joins the pieces before the first slot, and says which that is.
+func fixedText(pieces []piece) (text []byte, n int) {
+	for n < len(pieces) && pieces[n].slot == nil {
+		text = append(text, pieces[n].text...)
+		n++
+	}
+	return text, n
+}
+
+// filler puts one copy's body together: segments of the fixed body, and what was
+// made for this copy between them.
+type filler struct {
+	fixed   []byte
+	at      int // octets of fixed that are done with
+	body    [][]byte
+	filled  []byte // what was made for this copy
+	pending []byte // text that waits to be encoded as base64
+}
+
+// upTo takes the fixed body up to an offset.
+func (f *filler) upTo(end int) {
+	f.add(f.fixed[f.at:end:end])
+	f.at = end
+}
+
+func (f *filler) add(segment []byte) {
+	if len(segment) > 0 {
+		f.body = append(f.body, segment)
+	}
+}
+
+// made takes what was appended to filled since it had n octets.
+func (f *filler) made(n int) { f.add(f.filled[n:len(f.filled):len(f.filled)]) }
+
+// fill writes a slot's value, and in base64 what its row holds.
+func (f *filler) fill(s slot, value string) {
+	r := s.Row
+	if r == nil {
+		n := len(f.filled)
+		f.filled = appendSlot(f.filled, s, value)
+		f.made(n)
+		return
+	}
+	f.pending = append(append(f.pending, r.Before...), lines(string(s.As.appendValue(nil, value)))...)
+	f.pending = append(f.pending, r.After...)
+	if r.Lines > 0 {
+		way := (3 - len(f.pending)%3) % 3
+		f.pending = append(f.pending, r.Lead[:way]...)
+		f.encode()
+		from := f.at + way*r.Lines
+		f.add(f.fixed[from : from+r.Lines : from+r.Lines])
+		f.at += 3 * r.Lines
+		f.pending = append(f.pending, r.Tail[way:]...)
+	}
+	if r.Last {
+		f.encode()
+	}
+}
+
+// encode ends the lines that wait.
+func (f *filler) encode() {
+	n := len(f.filled)
+	f.filled = appendBase64(f.filled, f.pending)
+	f.pending = f.pending[:0]
+	f.made(n)
+}
