@@ -56,7 +56,7 @@ func checkBase64Lines(t *testing.T, raw []byte) {
 func TestTheShorterEncodingIsTaken(t *testing.T) {
 	for body, coding := range map[string]string{
 		"Dear {{Name}}, our new things are here. 안녕! {{Unsubscribe}}": "quoted-printable",
-		"{{Name}}님, 새 소식입니다. {{Unsubscribe}}":                      "base64",
+		"{{Name}}님, 새 소식입니다. {{Unsubscribe}}":                         "base64",
 		"새 소식입니다.":        "base64",
 		"{{Unsubscribe}}": "quoted-printable",
 	} {

@@ -39,6 +39,15 @@ func decodeText(charset string, b []byte) (string, error) {
 	return strings.ToValidUTF8(string(out), "\ufffd"), nil
 }
 
+// unicodeNamed says whether text in the charset is UTF-8 as it stands.
+func unicodeNamed(charset string) bool {
+	switch strings.ToLower(strings.Trim(charset, " \t\"'")) {
+	case "", "us-ascii", "ascii", "utf-8", "utf8":
+		return true
+	}
+	return false
+}
+
 // encodingOf knows the names that Korean clients use for code page 949 beside
 // those of the WHATWG and of IANA. nil: unknown.
 func encodingOf(name string) encoding.Encoding {

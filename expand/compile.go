@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"postern/mail"
 )
@@ -137,15 +138,15 @@ func (c *compiler) use(p placeholder) int {
 
 // fill gives what stands in the place of a placeholder.
 func (c *compiler) fill(inner, where string, as form) (piece, error) {
+	if c.fills++; c.fills > maxPlaceholders {
+		return piece{}, mail.Refuse(554, "5.6.0", "the mail has more than %d placeholders; send one with fewer", maxPlaceholders)
+	}
 	if text, ok := literal(inner); ok {
 		return piece{text: string(as.appendValue(nil, clean(text)))}, nil
 	}
 	p, err := resolve(inner, where, c.in.Vocabulary)
 	if err != nil {
 		return piece{}, err
-	}
-	if c.fills++; c.fills > maxPlaceholders {
-		return piece{}, mail.Refuse(554, "5.6.0", "the mail has more than %d placeholders; send one with fewer", maxPlaceholders)
 	}
 	s := &slot{Fallback: p.fallback, As: as}
 	switch p.field {
@@ -229,7 +230,7 @@ func collect(p *part, parts *[]*part) error {
 func (p *part) decode() error {
 	octets, err := decodeTransfer(p.coding, p.body)
 	charset := p.params["charset"]
-	if charset == "" && p.kind == "text/html" {
+	if charset == "" && p.isHTML() {
 		charset = htmlCharset(octets)
 	}
 	s := ""
@@ -246,12 +247,12 @@ func (p *part) decode() error {
 		return mail.Refuse(554, "5.6.0", "the mail is signed or encrypted with PGP, and a list mail is changed for each recipient: switch that off and send it again")
 	}
 	flowed := strings.EqualFold(p.params["format"], "flowed")
-	p.text = &text{src: lines(s), html: p.kind == "text/html", flowed: flowed, delsp: flowed && strings.EqualFold(p.params["delsp"], "yes")}
+	p.text = &text{src: lines(s), foreign: charset != "" && !unicodeNamed(charset) && !strings.ContainsRune(s, utf8.RuneError), html: p.isHTML(), flowed: flowed, delsp: flowed && strings.EqualFold(p.params["delsp"], "yes")}
 	return nil
 }
 
-// compileText finds the placeholders of a text part. A part that has none and can
-// travel as it stands does.
+// compileText finds the placeholders of a text part. A part that has none, is
+// UTF-8 and can travel as it stands does.
 func (c *compiler) compileText(p *part) error {
 	c.fills -= p.text.fills // of the same text without the footer
 	before := c.fills
@@ -263,7 +264,7 @@ func (c *compiler) compileText(p *part) error {
 	if err != nil {
 		return err
 	}
-	if p.text.fills = c.fills - before; p.text.fills > 0 || !sevenBit(p.head) || !sevenBit(p.body) {
+	if p.text.fills = c.fills - before; p.text.fills > 0 || p.text.foreign || !sevenBit(p.head) || !sevenBit(p.body) {
 		p.text.pieces, p.text.changed = pieces, true
 	}
 	return nil

@@ -82,7 +82,7 @@ func (c *compiler) edits(f *finder, as form) ([]edit, error) {
 	return edits, nil
 }
 
-// htmlPieces compiles HTML. Only text, and the attributes href, src, alt and title,
+// htmlPieces compiles HTML. Only text, and the attributes of links and captions,
 // hold placeholders; scripts, styles and comments are left alone, but for what
 // Outlook shows of conditional ones. A charset that the HTML names becomes utf-8.
 func (c *compiler) htmlPieces(t *text, where string) ([]piece, error) {
@@ -102,6 +102,7 @@ func (c *compiler) htmlEdits(src string, from, to int, where string) ([]edit, er
 			for g := range glyphs(src[k.start:k.end], k.start) {
 				f.feed(g)
 			}
+		case k.hidden:
 		case k.kind == xhtml.CommentToken:
 			e, err := c.conditional(src, k, where)
 			edits = append(edits, e...)
@@ -148,16 +149,16 @@ func (c *compiler) conditional(src string, k token, where string) ([]edit, error
 type token struct {
 	kind       xhtml.TokenType
 	name       string // of a tag, lower case
-	hidden     bool   // text of a script or style
+	hidden     bool   // of a script or style, or in a template, whose braces are a script's
 	start, end int
 }
 
 // eachToken calls f for each token of s; the stretches follow on each other.
 func eachToken(s string, f func(token) error) error {
 	z := xhtml.NewTokenizer(strings.NewReader(s))
-	hidden := false
+	hidden, templates := false, 0
 	for at := 0; ; {
-		k := token{kind: z.Next(), start: at, hidden: hidden}
+		k := token{kind: z.Next(), start: at, hidden: hidden || templates > 0}
 		if k.kind == xhtml.ErrorToken {
 			return nil
 		}
@@ -166,6 +167,9 @@ func eachToken(s string, f func(token) error) error {
 			name, _ := z.TagName()
 			k.name = string(name)
 			hidden = k.kind != xhtml.EndTagToken && (k.name == "script" || k.name == "style")
+			if k.name == "template" {
+				templates = max(0, templates+map[xhtml.TokenType]int{xhtml.StartTagToken: 1, xhtml.EndTagToken: -1}[k.kind])
+			}
 		}
 		if err := f(k); err != nil {
 			return err
@@ -218,9 +222,9 @@ func (c *compiler) tag(src string, k token, where string) ([]edit, error) {
 		switch {
 		case k.name == "meta" && (a.name == "content" || a.name == "charset"):
 			e = mendCharset(value, a)
-		case a.name == "href" || a.name == "src":
+		case oneOf(a.name, links()):
 			e, err = c.attribute(value, a.start, where+", in a link", linkForm(value))
-		case a.name == "alt" || a.name == "title":
+		case oneOf(a.name, captions()):
 			e, err = c.attribute(value, a.start, where+", in a picture's text", asHTML)
 		}
 		if err != nil {
@@ -234,6 +238,10 @@ func (c *compiler) tag(src string, k token, where string) ([]edit, error) {
 	}
 	return edits, nil
 }
+
+// links are the attributes that hold an address, captions those that people read.
+func links() []string    { return []string{"href", "src", "background", "action", "poster"} }
+func captions() []string { return []string{"alt", "title", "aria-label", "summary", "placeholder"} }
 
 func linkForm(value string) form {
 	if v := strings.TrimSpace(value); len(v) > 7 && strings.EqualFold(v[:7], "mailto:") {

@@ -38,14 +38,22 @@ func (p *part) where() string {
 		return "the text part (" + p.number + ")"
 	case p.kind == "text/html":
 		return "the HTML part (" + p.number + ")"
+	case p.kind == ampHTML:
+		return "the AMP part (" + p.number + ")"
 	}
 	return "part " + p.number + " (" + p.kind + ")"
 }
 
 // isText says whether placeholders are looked for in the part.
 func (p *part) isText() bool {
-	return !p.attached && (p.kind == "text/plain" || p.kind == "text/html")
+	return !p.attached && (p.kind == "text/plain" || p.isHTML())
 }
+
+func (p *part) isHTML() bool { return p.kind == "text/html" || p.kind == ampHTML }
+
+// ampHTML is the type of the alternative that some readers show as an application;
+// it is HTML (https://amp.dev/documentation/guides-and-tutorials/email/learn/email-spec/amp-email-structure).
+const ampHTML = "text/x-amp-html"
 
 // parser splits a mail into its parts.
 type parser struct {

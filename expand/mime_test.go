@@ -91,7 +91,7 @@ func TestFormatFlowedStaysRight(t *testing.T) {
 }
 
 func TestATextWithoutPlaceholdersStaysAsItIs(t *testing.T) {
-	plain := "Content-Type: text/plain; charset=ks_c_5601-1987\nContent-Transfer-Encoding: base64\n\n" + base64.StdEncoding.EncodeToString([]byte("\xb1\xe8"))
+	plain := "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n" + base64.StdEncoding.EncodeToString([]byte("김"))
 	raw := parts("multipart/mixed", plain, "Content-Type: text/plain; charset=x-klingon\n\nnuqneH", "Content-Type: text/html\n\n{{Unsubscribe}}")
 	got := string(compileRender(t, raw, "x").Bytes())
 	wantIn(t, "copy", got, "--=_b\r\n"+strings.ReplaceAll(plain, "\n", "\r\n")+"\r\n--=_b\r\nContent-Type: text/plain; charset=x-klingon\r\n\r\nnuqneH\r\n--=_b")

@@ -309,3 +309,29 @@ func TestAShortRowRendersWithFallbacks(t *testing.T) {
 	r := receive(t, c.Render(&mail.Copy{To: "a@b.example"}, "TOKEN_7").Bytes())
 	want(t, "text", r.text, "you\r\n"+theLink+"\r\n")
 }
+
+// In an AMP part the braces within a template are the template's own.
+func TestAnAMPPartIsPersonalisedToo(t *testing.T) {
+	raw := parts("multipart/alternative", "\n\n{{Name}}", "Content-Type: text/x-amp-html; charset=utf-8\n\n<!doctype html><html ⚡4email><body><p>{{Name}}</p><amp-list><template type=\"amp-mustache\">{{Nmae}} <b title=\"{{#x}}\">{{</b></template></amp-list><p>{{Point}}</p></body></html>", "Content-Type: text/html\n\n<p>{{Name}}</p>")
+	r := render(t, raw, "민")
+	amp := r.files["text/x-amp-html"]
+	wantIn(t, "AMP", amp, "<p>민</p><amp-list><template type=\"amp-mustache\">{{Nmae}} <b title=\"{{#x}}\">{{</b></template></amp-list><p>1,200</p>", theLink)
+	checkWire(t, r.raw)
+}
+
+// What nobody here wrote for this copy still leaves as UTF-8.
+func TestRule42EveryTextLeavesAsUTF8(t *testing.T) {
+	kr, _ := korean.EUCKR.NewEncoder().String("안녕")
+	raw := parts("multipart/mixed", "Content-Type: text/html; charset=ks_c_5601-1987\nContent-Transfer-Encoding: base64\n\n"+base64.StdEncoding.EncodeToString([]byte("<meta charset=euc-kr><p>"+kr+"</p>")),
+		"\n\n{{Unsubscribe}}", "Content-Type: text/plain; charset=ks_c_5601-1987\nContent-Disposition: attachment\nContent-Transfer-Encoding: base64\n\n"+base64.StdEncoding.EncodeToString([]byte(kr)))
+	r := render(t, raw, "민")
+	want(t, "html", r.html, `<meta charset="utf-8"><p>안녕</p>`)
+	if n := strings.Count(string(r.raw), "ks_c_5601-1987"); n != 1 {
+		t.Errorf("an attachment keeps its charset, and nothing else: %d", n)
+	}
+}
+
+func TestPlaceholdersInOtherAttributes(t *testing.T) {
+	r := render(t, htmlMail(`<td background="https://x.example/{{Name}}.png" aria-label="{{Name}}" style="x:{{">`), "a b")
+	wantIn(t, "html", r.html, `<td background="https://x.example/a%20b.png" aria-label="a b" style="x:{{">`)
+}

@@ -10,6 +10,7 @@ import (
 type text struct {
 	src     string // UTF-8, CRLF
 	html    bool
+	foreign bool // it came in another charset than UTF-8
 	flowed  bool // format=flowed (RFC 3676)
 	delsp   bool
 	changed bool // else the part stays as it is

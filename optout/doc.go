@@ -31,7 +31,8 @@
 //   - Anything that is not one of our tokens gets 400 and a sentence that says
 //     what to do.
 //
-// A list that is no longer configured can still be left.
+// A list that is no longer configured can still be left. "/p/" + token, where
+// {{Preferences}} leads, shows the same page until there is more to choose.
 //
 // # What it never does
 //

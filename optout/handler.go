@@ -78,11 +78,14 @@ func NewServer(addr string, h http.Handler) *http.Server {
 	}
 }
 
-// ServeHTTP answers /u/{token}. It compares the path as it came: a ServeMux
+// ServeHTTP answers /u/{token} and /p/{token}. It compares the path as it came: a ServeMux
 // would redirect an unclean one, and a one-click POST is never redirected
 // (RFC 8058 §3.1).
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	token, ok := strings.CutPrefix(r.URL.Path, "/u/")
+	if !ok {
+		token, ok = strings.CutPrefix(r.URL.Path, "/p/")
+	}
 	if !ok {
 		h.show(w, r, http.StatusNotFound, pageMissing, Claim{})
 		return

@@ -174,6 +174,9 @@ func TestRule4PageHasAButtonAndNothingThatActsByItself(t *testing.T) {
 	p := newPage(t)
 	for _, lang := range []string{"ko", "en"} {
 		w := p.do("GET", "/u/"+p.Keyring.Seal(0, claim)+"?lang="+lang, "", "")
+		if prefs := p.do("GET", "/p/"+p.Keyring.Seal(0, claim)+"?lang="+lang, "", ""); prefs.Code != 200 || prefs.Body.String() != w.Body.String() {
+			t.Errorf("%s: /p/ does not show the page: %d", lang, prefs.Code)
+		}
 		doc, err := html.Parse(w.Body)
 		if err != nil {
 			t.Fatal(err)
