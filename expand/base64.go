@@ -70,11 +70,23 @@ func fixedText(pieces []piece) (text []byte, n int) {
 // filler puts one copy's body together: segments of the fixed body, and what was
 // made for this copy between them.
 type filler struct {
+	values  *values
 	fixed   []byte
 	at      int // octets of fixed that are done with
 	body    [][]byte
 	filled  []byte // what was made for this copy
 	pending []byte // text that waits to be encoded as base64
+	known   []rendering
+}
+
+// rendering is a value as it stands in slots of one kind: encoded where they are
+// quoted-printable. A mail may show one value a hundred times.
+type rendering struct {
+	field    int
+	fallback string
+	as       form
+	plain    bool
+	octets   []byte
 }
 
 // upTo takes the fixed body up to an offset.
@@ -89,20 +101,38 @@ func (f *filler) add(segment []byte) {
 	}
 }
 
-// made takes what was appended to filled since it had n octets.
-func (f *filler) made(n int) { f.add(f.filled[n:len(f.filled):len(f.filled)]) }
+// rendered is the value of s as it stands there.
+func (f *filler) rendered(s *slot) []byte {
+	plain := s.Row != nil
+	for i := range f.known {
+		if k := &f.known[i]; k.field == s.Field && k.as == s.As && k.plain == plain && k.fallback == s.Fallback {
+			return k.octets
+		}
+	}
+	from := len(f.filled)
+	if value := f.values.of(s); plain {
+		f.filled = append(f.filled, lines(string(s.As.appendValue(nil, value)))...)
+	} else {
+		f.filled = appendSlot(f.filled, s, value)
+	}
+	octets := f.filled[from:len(f.filled):len(f.filled)]
+	if len(f.known) < maxRenderings {
+		f.known = append(f.known, rendering{s.Field, s.Fallback, s.As, plain, octets})
+	}
+	return octets
+}
+
+// maxRenderings bounds what is searched for each slot.
+const maxRenderings = 32
 
 // fill writes a slot's value, and in base64 what its row holds.
-func (f *filler) fill(s slot, value string) {
-	r := s.Row
+func (f *filler) fill(s *slot) {
+	r, value := s.Row, f.rendered(s)
 	if r == nil {
-		n := len(f.filled)
-		f.filled = appendSlot(f.filled, s, value)
-		f.made(n)
+		f.add(value)
 		return
 	}
-	f.pending = append(append(f.pending, r.Before...), lines(string(s.As.appendValue(nil, value)))...)
-	f.pending = append(f.pending, r.After...)
+	f.pending = append(append(append(f.pending, r.Before...), value...), r.After...)
 	if r.Lines > 0 {
 		way := (3 - len(f.pending)%3) % 3
 		f.pending = append(f.pending, r.Lead[:way]...)
@@ -119,8 +149,8 @@ func (f *filler) fill(s slot, value string) {
 
 // encode ends the lines that wait.
 func (f *filler) encode() {
-	n := len(f.filled)
+	from := len(f.filled)
 	f.filled = appendBase64(f.filled, f.pending)
 	f.pending = f.pending[:0]
-	f.made(n)
+	f.add(f.filled[from:len(f.filled):len(f.filled)])
 }

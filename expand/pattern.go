@@ -183,7 +183,7 @@ func encodedSize(pieces []piece) int {
 }
 
 // appendSlot writes a value for a slot made by encodeQP.
-func appendSlot(dst []byte, s slot, value string) []byte {
+func appendSlot(dst []byte, s *slot, value string) []byte {
 	q := qp{out: dst}
 	q.write(lines(string(s.As.appendValue(nil, value))))
 	if n := len(q.out); q.col > 0 && q.out[n-1] == ' ' { // a blank before a soft break is safe, but not to all

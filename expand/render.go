@@ -152,7 +152,7 @@ type values struct {
 }
 
 // of is what stands in the slot: blanks around a value are nobody's name.
-func (v *values) of(s slot) string {
+func (v *values) of(s *slot) string {
 	value := ""
 	switch {
 	case s.Field == slotEmail:
@@ -171,7 +171,7 @@ func (v *values) of(s slot) string {
 }
 
 func (c *Compiled) renderHeader(v *values, token string) []byte {
-	name := cleanValue(v.of(slot{Field: 0}))
+	name := cleanValue(v.of(&slot{Field: 0}))
 	h := make([]byte, 0, len(c.Head)+len(c.Tail)+len(c.compiled.Subject)*2+len(token)*3+512)
 	h = append(h, c.Head...)
 	h = append(h, "To: "...)
@@ -194,7 +194,8 @@ func (c *Compiled) renderHeader(v *values, token string) []byte {
 func (c *Compiled) renderSubject(v *values) string {
 	var s strings.Builder
 	at := 0
-	for _, g := range c.Gaps {
+	for i := range c.Gaps {
+		g := &c.Gaps[i]
 		s.WriteString(c.compiled.Subject[at:g.At])
 		s.WriteString(cleanValue(v.of(g)))
 		at = g.At
@@ -204,10 +205,10 @@ func (c *Compiled) renderSubject(v *values) string {
 }
 
 func (c *Compiled) renderBody(v *values) [][]byte {
-	f := filler{fixed: c.body, body: make([][]byte, 0, 2*len(c.Slots)+1)}
-	for _, s := range c.Slots {
-		f.upTo(s.At)
-		f.fill(s, v.of(s))
+	f := filler{values: v, fixed: c.body, body: make([][]byte, 0, 2*len(c.Slots)+1)}
+	for i := range c.Slots {
+		f.upTo(c.Slots[i].At)
+		f.fill(&c.Slots[i])
 	}
 	f.upTo(len(c.body))
 	return f.body
