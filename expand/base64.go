@@ -111,7 +111,7 @@ func (f *filler) rendered(s *slot) []byte {
 	}
 	from := len(f.filled)
 	if value := f.values.of(s); plain {
-		f.filled = append(f.filled, lines(string(s.As.appendValue(nil, value)))...)
+		f.filled = append(f.filled, lines(s.As.write(value))...)
 	} else {
 		f.filled = appendSlot(f.filled, s, value)
 	}

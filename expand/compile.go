@@ -142,7 +142,7 @@ func (c *compiler) fill(inner, where string, as form) (piece, error) {
 		return piece{}, mail.Refuse(554, "5.6.0", "the mail has more than %d placeholders; send one with fewer", maxPlaceholders)
 	}
 	if text, ok := literal(inner); ok {
-		return piece{text: string(as.appendValue(nil, clean(text)))}, nil
+		return piece{text: as.write(clean(text))}, nil
 	}
 	p, err := resolve(inner, where, c.in.Vocabulary)
 	if err != nil {
@@ -151,9 +151,9 @@ func (c *compiler) fill(inner, where string, as form) (piece, error) {
 	s := &slot{Fallback: p.fallback, As: as}
 	switch p.field {
 	case FieldList:
-		return piece{text: string(as.appendValue(nil, c.in.List.Name))}, nil
+		return piece{text: as.write(c.in.List.Name)}, nil
 	case FieldDate:
-		return piece{text: string(as.appendValue(nil, longDate(c.in.Date, c.in.List.Language)))}, nil
+		return piece{text: as.write(longDate(c.in.Date, c.in.List.Language))}, nil
 	case FieldEmail:
 		s.Field = slotEmail
 	case FieldUnsubscribe:

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -122,6 +123,26 @@ func TestPythonReadsTheCopies(t *testing.T) {
 			}
 			wantNone(t, "copy", after.Subject+after.Text, "{{", "�")
 		})
+	}
+}
+
+// A copy costs what differs in it: nothing of the size of the mail, in either
+// encoding.
+func TestRenderAllocatesNothingOfTheBodysSize(t *testing.T) {
+	sentence := strings.Repeat("Our winter collection is here, and it is warm. ", 2000)
+	for _, raw := range []string{htmlMail("<p>{{Name}}</p><p>" + sentence + "</p>{{Name}}"), textMail("{{Name}}님, " + strings.Repeat("새 소식입니다. ", 5000) + "{{Name}}")} {
+		c := compile(t, raw)
+		cp := copyTo(c, "min@example.net", map[string]string{"Name": "민"})
+		size := c.Render(cp, "TOKEN_7").Size()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range 100 {
+			c.Render(cp, "TOKEN_7")
+		}
+		runtime.ReadMemStats(&after)
+		if made := int64(after.TotalAlloc-before.TotalAlloc) / 100; made > size/10 || size < 90_000 {
+			t.Errorf("a copy of %d octets allocates %d", size, made)
+		}
 	}
 }
 

@@ -41,9 +41,9 @@ type piece struct {
 	slot *slot
 }
 
-// appendValue writes v in the form. Controls other than tab and line end are
-// dropped: they have no place in text, and NUL none in mail.
-func (f form) appendValue(dst []byte, v string) []byte {
+// write gives v in the form. Controls other than tab and line end are dropped: they
+// have no place in text, and NUL none in mail.
+func (f form) write(v string) string {
 	v = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) && r != '\t' && r != '\n' && r != '\r' {
 			return -1
@@ -52,18 +52,18 @@ func (f form) appendValue(dst []byte, v string) []byte {
 	}, strings.ToValidUTF8(v, "\ufffd"))
 	switch f {
 	case asHTML:
-		return append(dst, html.EscapeString(v)...)
+		return html.EscapeString(v)
 	case asURL:
-		return appendPercent(dst, v, "")
+		return string(appendPercent(nil, v, ""))
 	case asMailto:
-		return appendPercent(dst, v, "@")
+		return string(appendPercent(nil, v, "@"))
 	case asLink:
 		if low := strings.ToLower(v); strings.HasPrefix(low, "http://") || strings.HasPrefix(low, "https://") {
-			return append(dst, html.EscapeString(string(appendPercent(nil, v, "@%!#$&'()*+,/:;=?[]")))...)
+			return html.EscapeString(string(appendPercent(nil, v, "@%!#$&'()*+,/:;=?[]")))
 		}
-		return appendPercent(dst, v, "")
+		return string(appendPercent(nil, v, ""))
 	}
-	return append(dst, v...)
+	return v
 }
 
 const hexDigits = "0123456789ABCDEF"
@@ -185,7 +185,7 @@ func encodedSize(pieces []piece) int {
 // appendSlot writes a value for a slot made by encodeQP.
 func appendSlot(dst []byte, s *slot, value string) []byte {
 	q := qp{out: dst}
-	q.write(lines(string(s.As.appendValue(nil, value))))
+	q.write(lines(s.As.write(value)))
 	if n := len(q.out); q.col > 0 && q.out[n-1] == ' ' { // a blank before a soft break is safe, but not to all
 		q.out = append(q.out[:n-1], "=20"...)
 	}

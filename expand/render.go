@@ -140,7 +140,8 @@ func label(id string) string {
 // own and must not be written to. The same copy and token give the same octets
 // each time.
 func (c *Compiled) Render(cp *mail.Copy, token string) mail.Content {
-	v := values{c: c, cp: cp, link: c.Link + url.PathEscape(token), prefs: c.Prefs + url.PathEscape(token)}
+	v := values{c: c, cp: cp, token: url.PathEscape(token)}
+	v.link = c.Link + v.token
 	return mail.Content{Header: c.renderHeader(&v, token), Body: c.renderBody(&v)}
 }
 
@@ -148,7 +149,7 @@ func (c *Compiled) Render(cp *mail.Copy, token string) mail.Content {
 type values struct {
 	c           *Compiled
 	cp          *mail.Copy
-	link, prefs string
+	link, token string
 }
 
 // of is what stands in the slot: blanks around a value are nobody's name.
@@ -160,7 +161,7 @@ func (v *values) of(s *slot) string {
 	case s.Field == slotLink:
 		value = v.link
 	case s.Field == slotPrefs:
-		value = v.prefs
+		value = v.c.Prefs + v.token
 	case s.Field < len(v.cp.Values):
 		value = strings.TrimSpace(v.cp.Values[s.Field])
 	}
@@ -205,7 +206,8 @@ func (c *Compiled) renderSubject(v *values) string {
 }
 
 func (c *Compiled) renderBody(v *values) [][]byte {
-	f := filler{values: v, fixed: c.body, body: make([][]byte, 0, 2*len(c.Slots)+1)}
+	n := len(c.Slots)
+	f := filler{values: v, fixed: c.body, body: make([][]byte, 0, 3*n+1), known: make([]rendering, 0, min(n, 8)), filled: make([]byte, 0, 512+min(n, 50)*160), pending: make([]byte, 0, 256)}
 	for i := range c.Slots {
 		f.upTo(c.Slots[i].At)
 		f.fill(&c.Slots[i])
