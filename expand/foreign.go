@@ -13,6 +13,8 @@ var (
 	mailchimp = regexp.MustCompile(`\*\|([^|*\n]{1,60})\|\*`)
 	// %name%, %%name%%, $%name%$, <<Name>>, «Name», ${name}, #{name}
 	strangers = regexp.MustCompile(`\$?%{1,2}([^\s%<>]{1,60})%{1,2}\$?|<<([^<>\n]{1,60})>>|«([^«»\n]{1,60})»|[$#]\{([^{}\n]{1,60})\}`)
+	// {{name}} that went through two programs which encode addresses
+	encoded = regexp.MustCompile(`(?i)%(?:25)*7B%(?:25)*7B([^%\s]{1,60})%(?:25)*7D%(?:25)*7D`)
 	// {{ name | default: "friend" }} of Liquid
 	liquid = regexp.MustCompile(`^default\b\s*[:(]?\s*["'“‘]?(.*?)["'”’]?\)?$`)
 )
@@ -26,6 +28,11 @@ func checkForeign(seen, where string, v Vocabulary) error {
 	}
 	if m := mailchimp.FindStringSubmatch(seen); m != nil {
 		return refuse(m[0], write(meant(m[1], v)))
+	}
+	for _, m := range encoded.FindAllStringSubmatch(seen, -1) {
+		if field := meant(m[1], v); field != "" {
+			return mail.Refuse(550, "5.6.0", "in %s: the placeholder %s was encoded by another program and would be read as it stands; type {{%s}} anew", where, m[0], field)
+		}
 	}
 	for _, m := range strangers.FindAllStringSubmatch(seen, -1) {
 		if field := meant(strings.Join(m[1:], ""), v); field != "" {

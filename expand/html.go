@@ -52,11 +52,14 @@ func (c *compiler) edits(f *finder, as form) ([]edit, error) {
 	}
 	var edits []edit
 	for _, p := range f.found {
+		inText := as == asHTML && !f.attribute
 		if as == asText {
 			p.name = 0 // nothing stands between the characters of text
 		}
 		how := as
 		switch {
+		case as == asText && p.inURL:
+			how = asURL
 		case as == asURL && p.first && c.isLink(p.inner):
 			how = asHTML
 		case as == asURL && p.first && len(p.scheme) == 0:
@@ -75,6 +78,9 @@ func (c *compiler) edits(f *finder, as form) ([]edit, error) {
 			e := edit{start: g.start, end: g.end}
 			if i == p.name {
 				e.pieces = []piece{put}
+				if inText && !p.linked && put.slot != nil && put.slot.Field <= slotLink { // else there is nothing to click on
+					e.pieces = []piece{{text: `<a href="`}, put, {text: `">`}, put, {text: `</a>`}}
+				}
 			}
 			edits = append(edits, e)
 		}
@@ -108,6 +114,7 @@ func (c *compiler) htmlEdits(src string, from, to int, where string) ([]edit, er
 			edits = append(edits, e...)
 			return err
 		case k.kind == xhtml.StartTagToken || k.kind == xhtml.SelfClosingTagToken:
+			f.linked = f.linked || k.name == "a" && hasHref(src[k.start:k.end])
 			e, err := c.tag(src, k, where)
 			if err != nil {
 				return err
@@ -117,6 +124,9 @@ func (c *compiler) htmlEdits(src string, from, to int, where string) ([]edit, er
 		case k.kind == xhtml.EndTagToken:
 			if isBlock(k.name) {
 				f.stop()
+			}
+			if k.kind == xhtml.EndTagToken && k.name == "a" {
+				f.linked = false
 			}
 		}
 		return nil
@@ -130,7 +140,7 @@ func (c *compiler) htmlEdits(src string, from, to int, where string) ([]edit, er
 
 // forOutlook is a conditional comment, which Outlook for Windows shows and nobody
 // else: newsletters put their buttons there.
-var forOutlook = regexp.MustCompile(`(?is)^<!--\[if [^\]]*\]>(.*)<!\[endif\]-->$`)
+var forOutlook = regexp.MustCompile(`(?is)^<!--\[if\s[^\]]*\]>(.*)<!\[endif\]-->$`)
 
 // conditional compiles the inside of a conditional comment. An unsubscribe link
 // there is not one that every reader sees.
@@ -239,12 +249,16 @@ func (c *compiler) tag(src string, k token, where string) ([]edit, error) {
 	return edits, nil
 }
 
+func hasHref(tag string) bool {
+	return slices.ContainsFunc(attributes(tag, 0), func(a attribute) bool { return a.name == "href" })
+}
+
 // links are the attributes that hold an address, captions those that people read.
 func links() []string    { return []string{"href", "src", "background", "action", "poster"} }
 func captions() []string { return []string{"alt", "title", "aria-label", "summary", "placeholder"} }
 
 func linkForm(value string) form {
-	if v := strings.TrimSpace(value); len(v) > 7 && strings.EqualFold(v[:7], "mailto:") {
+	if hasPrefixFold(strings.TrimSpace(value), "mailto:") {
 		return asMailto
 	}
 	return asURL
@@ -266,14 +280,23 @@ func (c *compiler) attribute(value string, at int, where string, as form) ([]edi
 	if as != asHTML {
 		gs = percentDecoded(gs)
 	}
-	if !slices.ContainsFunc(gs, func(g glyph) bool { r := narrow(g.r); return r == '{' || r == '|' }) {
+	if !slices.ContainsFunc(gs, func(g glyph) bool { r := narrow(g.r); return r == '{' || r == '|' }) && !strings.Contains(value, "%25") {
 		return nil, nil
 	}
-	f := &finder{where: where}
+	f := &finder{where: where, attribute: true}
 	for _, g := range gs {
 		f.feed(g)
 	}
-	return c.edits(f, as)
+	edits, err := c.edits(f, as)
+	if i := slices.IndexFunc(f.found, func(p found) bool { return c.isLink(p.inner) }); err == nil && i >= 0 && hasPrefixFold(strings.TrimSpace(value), "file:") {
+		put, err := c.fill(f.found[i].inner, where, asHTML) // Word takes an address without a scheme for a file
+		return []edit{{at, at + len(value), []piece{put}}}, err
+	}
+	return edits, err
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
 // percentDecoded joins the glyphs of percent-encoded characters.

@@ -24,23 +24,28 @@ type found struct {
 	scheme []glyph // "http://" right before it, which Outlook puts before a link
 	slash  []glyph // and the "/" that it puts behind a link without a path
 	first  bool    // nothing but blanks stands before it
+	inURL  bool    // it stands in an address that is part of the text
+	linked bool    // it stands within a link
 	inner  string
 }
 
 // finder finds the placeholders in a run of glyphs, however they are spread over
 // the source.
 type finder struct {
-	where  string // for people
-	found  []found
-	seen   strings.Builder // what the reader sees; blocks end with a newline
-	open   []glyph         // from a first brace on
-	depth  int             // how many of open can be seen
-	last   rune            // the last of those, narrow
-	quoted bool            // a quotation mark stands first within the braces
-	recent []glyph         // the last few before open
-	fresh  bool            // recent begins right behind the last of found
-	solid  int             // visible glyphs before open
-	err    error
+	where     string // for people
+	found     []found
+	attribute bool            // the run is an attribute's value
+	seen      strings.Builder // what the reader sees; blocks end with a newline
+	open      []glyph         // from a first brace on
+	depth     int             // how many of open can be seen
+	last      rune            // the last of those, narrow
+	quoted    bool            // a quotation mark stands first within the braces
+	recent    []glyph         // the last few before open
+	fresh     bool            // recent begins right behind the last of found
+	inURL     bool            // what was passed last belongs to an address
+	linked    bool            // set by whoever feeds: what follows stands within a link
+	solid     int             // visible glyphs before open
+	err       error
 }
 
 // feed takes the next glyph.
@@ -119,9 +124,20 @@ func (f *finder) pass(g glyph) {
 	if f.recent = append(f.recent, g); len(f.recent) > 8 {
 		f.recent = f.recent[1:]
 	}
-	if len(f.recent) == 2 && (unicode.IsSpace(g.r) || strings.ContainsRune(`<>"'`, g.r)) {
+	if f.inURL = f.inURL && isURL(g.r) || f.ends("://"); len(f.recent) == 2 && (unicode.IsSpace(g.r) || strings.ContainsRune(`<>"'`, g.r)) {
 		f.endLink()
 	}
+}
+
+// isURL knows the characters of an address that stands in text (RFC 3986 §2).
+func isURL(r rune) bool {
+	return 'a' <= r|0x20 && r|0x20 <= 'z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~:/?#[]@!$&'()*+,;=%", r)
+}
+
+// ends says whether the last glyphs passed are these.
+func (f *finder) ends(s string) bool {
+	n := len(f.recent) - len(s)
+	return n >= 0 && strings.EqualFold(word(f.recent[n:]), s)
 }
 
 // endLink notes the slash that is all that stands between the last placeholder and
@@ -158,13 +174,14 @@ func (f *finder) close() {
 		}
 		inner.WriteRune(g.r)
 	}
-	p.inner = inner.String()
+	p.inner, p.linked = inner.String(), f.linked
 	for _, scheme := range []string{"http://", "https://"} {
-		if n := len(scheme); len(f.recent) >= n && word(f.recent[len(f.recent)-n:]) == scheme {
+		if n := len(scheme); f.ends(scheme) {
 			p.scheme = f.recent[len(f.recent)-n:]
 			p.first = f.solid == n
 		}
 	}
+	p.inURL = f.inURL && len(p.scheme) == 0
 	f.found = append(f.found, p)
 	f.solid += f.depth
 	f.open, f.depth, f.quoted, f.recent, f.fresh = nil, 0, false, nil, len(p.scheme) > 0
@@ -191,7 +208,7 @@ func (f *finder) stop() {
 	if len(f.recent) == 1 {
 		f.endLink()
 	}
-	f.recent, f.fresh = nil, false
+	f.recent, f.fresh, f.inURL = nil, false, false
 }
 
 // finish ends the run.

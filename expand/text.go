@@ -27,13 +27,13 @@ func (c *compiler) textPieces(t *text, where string) ([]piece, error) {
 	f.seen.Grow(len(s))
 	for i := 0; i < len(s); {
 		if n := percentPlaceholder(s[i:]); n > 0 {
-			e, err := c.percent(s[i:i+n], i, where)
+			e, err := c.percent(s, i, i+n, where)
 			if err != nil {
 				return nil, err
 			}
 			edits = append(edits, e)
 			f.feed(glyph{'\ufffc', i, i + n})
-			i += n
+			i = max(i+n, e.end)
 			continue
 		}
 		r, size := utf8.DecodeRuneInString(s[i:])
@@ -83,11 +83,27 @@ func percentPlaceholder(s string) int {
 	return end + 6
 }
 
-func (c *compiler) percent(s string, at int, where string) (edit, error) {
-	inner, err := url.PathUnescape(s[6 : len(s)-6])
+// percent compiles the placeholder at s[from:to]. A link of ours takes the place of
+// the scheme before it and the slash behind it, where it is the whole address.
+func (c *compiler) percent(s string, from, to int, where string) (edit, error) {
+	inner, err := url.PathUnescape(s[from+6 : to-6])
 	if err != nil {
-		inner = s[6 : len(s)-6]
+		inner = s[from+6 : to-6]
 	}
-	p, err := c.fill(inner, where, asURL)
-	return edit{at, at + len(s), []piece{p}}, err
+	as, start := asURL, from
+	for _, scheme := range []string{"http://", "https://"} {
+		if n := from - len(scheme); n >= 0 && strings.EqualFold(s[n:from], scheme) {
+			start = n
+		}
+	}
+	if begins := start == 0 || strings.IndexByte(" \t\n<([\"'", s[start-1]) >= 0; begins && c.isLink(inner) {
+		as = asText
+		if rest := s[to:]; strings.HasPrefix(rest, "/") && (len(rest) == 1 || strings.IndexByte(" \t\r\n>)]\"'", rest[1]) >= 0) {
+			to++
+		}
+	} else {
+		start = from
+	}
+	p, err := c.fill(inner, where, as)
+	return edit{start, to, []piece{p}}, err
 }
