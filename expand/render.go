@@ -205,6 +205,9 @@ func (c *Compiled) renderSubject(v *values) string {
 		at = g.At
 	}
 	s.WriteString(c.compiled.Subject[at:])
+	if c.Labelled { // once more, as a value may hold a label too
+		return labelled(s.String())
+	}
 	return s.String()
 }
 
