@@ -62,8 +62,8 @@ func (f *Footers) text(name string) (string, error) {
 
 // LoadFooters reads the files of dir, "" for none, each in place of the built-in
 // one of its name, and holds all footers against the vocabulary and the lists that
-// use them. The error joins every problem, each with the file, what is wrong and
-// what to do.
+// use them. The error joins every problem, each with its key path, the file, what is
+// wrong and what to do.
 func LoadFooters(dir string, v Vocabulary, lists []mail.ListPolicy) (*Footers, error) {
 	f := &Footers{files: map[string]string{}}
 	if dir == "" {
@@ -71,7 +71,7 @@ func LoadFooters(dir string, v Vocabulary, lists []mail.ListPolicy) (*Footers, e
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the folder %s: %w; make it with `postern footers %s`", dir, plainCause(err), dir)
+		return nil, fmt.Errorf("templates.footers: cannot read the folder %s: %w; `postern footers %s` makes it", dir, plainCause(err), dir)
 	}
 	var problems []error
 	for _, e := range entries {
@@ -84,7 +84,7 @@ func LoadFooters(dir string, v Vocabulary, lists []mail.ListPolicy) (*Footers, e
 			err = checkFooter(e.Name(), text, v, lists)
 		}
 		if err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", path, err))
+			problems = append(problems, fmt.Errorf("templates.footers: %s: %w", path, err))
 			continue
 		}
 		f.files[e.Name()] = text
@@ -169,7 +169,7 @@ func (f *footing) complete() error {
 	var missing []string
 	for _, key := range identityKeys() {
 		if !f.shown[key] {
-			missing = append(missing, identityPlaceholder(key, ""))
+			missing = append(missing, identityPlaceholder(key))
 		}
 	}
 	if len(missing) == 0 {
@@ -180,21 +180,23 @@ func (f *footing) complete() error {
 
 // fits holds that no list which uses the footer would leave a hole in it.
 func (f *footing) fits(name string, html bool, lists []mail.ListPolicy) error {
-	var problems []error
+	var holes []string
 	for _, l := range lists {
 		if footerName(l, html) != name {
 			continue
 		}
 		for _, key := range l.Identity.Missing() {
 			if f.bare[key] {
-				problems = append(problems, fmt.Errorf("the list %s has no %s in its [list.identity]: fill it in, or write %s with what stands where there is none",
-					l.ID, key, identityPlaceholder(key, "|…")))
+				holes = append(holes, fmt.Sprintf("%s of the list %s", identityPlaceholder(key), l.ID))
 			}
 		}
 	}
-	return errors.Join(problems...)
+	if len(holes) == 0 {
+		return nil
+	}
+	return fmt.Errorf("there is nothing to show for %s: fill in the list's [list.identity], or write what stands instead, as in {{List.Company|our shop}}", strings.Join(holes, " and "))
 }
 
-func identityPlaceholder(key, fallback string) string {
-	return "{{List." + strings.ToUpper(key[:1]) + key[1:] + fallback + "}}"
+func identityPlaceholder(key string) string {
+	return "{{List." + strings.ToUpper(key[:1]) + key[1:] + "}}"
 }
