@@ -12,10 +12,11 @@ type footing struct {
 	identity mail.Identity
 	shown    map[string]bool // by key of [list.identity], where a reader sees it
 	bare     map[string]bool // stands somewhere without a fallback
+	misspelt bool            // something else of the list is asked for
 }
 
 func newFooting(i mail.Identity) *footing {
-	return &footing{i, map[string]bool{}, map[string]bool{}}
+	return &footing{identity: i, shown: map[string]bool{}, bare: map[string]bool{}}
 }
 
 // value is what stands for {{List.Company}}, {{List.Address}}, {{List.Phone}} and
@@ -30,6 +31,7 @@ func (f *footing) value(inner string) (string, bool) {
 		"company": f.identity.Company, "address": f.identity.Address, "phone": f.identity.Phone, "email": string(f.identity.Email),
 	}[key]
 	if !ours || !known {
+		f.misspelt = f.misspelt || ours
 		return "", false
 	}
 	f.shown[key] = true

@@ -151,7 +151,10 @@ func checkFooter(name, footer string, v Vocabulary, lists []mail.ListPolicy) err
 	if _, err := compile(&text{src: footer, html: html}, "the footer"); err != nil {
 		var refusal *mail.Error
 		if errors.As(err, &refusal) {
-			return errors.New(refusal.Public)
+			err = errors.New(refusal.Public)
+		}
+		if c.foot.misspelt {
+			err = fmt.Errorf("%w; of a list there are %s", err, identityPlaceholders(identityKeys()))
 		}
 		return err
 	}
@@ -166,16 +169,11 @@ func checkFooter(name, footer string, v Vocabulary, lists []mail.ListPolicy) err
 
 // complete holds that a footer of advertising shows the whole identity.
 func (f *footing) complete() error {
-	var missing []string
-	for _, key := range identityKeys() {
-		if !f.shown[key] {
-			missing = append(missing, identityPlaceholder(key))
-		}
-	}
+	missing := slices.DeleteFunc(identityKeys(), func(key string) bool { return f.shown[key] })
 	if len(missing) == 0 {
 		return nil
 	}
-	return fmt.Errorf("a reader does not see %s in it, and advertising must show company, address, phone and e-mail of its sender: write what is missing where it belongs", strings.Join(missing, ", "))
+	return fmt.Errorf("a reader does not see %s in it, and advertising must show company, address, phone and e-mail of its sender: write what is missing where it belongs", identityPlaceholders(missing))
 }
 
 // fits holds that no list which uses the footer would leave a hole in it.
@@ -187,7 +185,7 @@ func (f *footing) fits(name string, html bool, lists []mail.ListPolicy) error {
 		}
 		for _, key := range l.Identity.Missing() {
 			if f.bare[key] {
-				holes = append(holes, fmt.Sprintf("%s of the list %s", identityPlaceholder(key), l.ID))
+				holes = append(holes, fmt.Sprintf("%s of the list %s", identityPlaceholders([]string{key}), l.ID))
 			}
 		}
 	}
@@ -197,6 +195,11 @@ func (f *footing) fits(name string, html bool, lists []mail.ListPolicy) error {
 	return fmt.Errorf("there is nothing to show for %s: fill in the list's [list.identity], or write what stands instead, as in {{List.Company|our shop}}", strings.Join(holes, " and "))
 }
 
-func identityPlaceholder(key string) string {
-	return "{{List." + strings.ToUpper(key[:1]) + key[1:] + "}}"
+// identityPlaceholders writes keys of [list.identity] as a footer calls them.
+func identityPlaceholders(keys []string) string {
+	var all []string
+	for _, key := range keys {
+		all = append(all, "{{List."+strings.ToUpper(key[:1])+key[1:]+"}}")
+	}
+	return strings.Join(all, ", ")
 }

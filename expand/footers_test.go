@@ -193,7 +193,7 @@ func TestAFooterThatIsWrongStopsTheStartInWords(t *testing.T) {
 		{"ko.htm", "x", "this is the name of no footer; they are called advertising.html, advertising.txt, en.html, en.txt, ko.html, ko.txt: rename the file, or move it away"},
 		{"KO.txt", "{{Unsubscribe}}", "this is the name of no footer"},
 		{"ko.txt", "{{Nmae}} {{Unsubscribe}}", "in the footer: {{Nmae}} is not a field; did you mean {{Name}}?"},
-		{"ko.txt", "{{List.Fax}} {{Unsubscribe}}", "in the footer: {{List.Fax}} is"},
+		{"ko.txt", "{{List.Fax}} {{Unsubscribe}}", "in the footer: {{List.Fax}} is not a field, and no field has a name like it; of a list there are {{List.Company}}, {{List.Address}}, {{List.Phone}}, {{List.Email}}"},
 		{"ko.txt", "{{Unsubscribe", "in the footer: a placeholder is not closed"},
 		{"ko.txt", "", "a reader does not see {{Unsubscribe}} in it"},
 		{"ko.txt", "goodbye", "write {{Unsubscribe}} where the link belongs"},
