@@ -51,6 +51,8 @@ func TestRule60EveryTextShowsWhoSendsItAndHowToRefuse(t *testing.T) {
 			}
 		}
 	}
+	amp := advertised(t, parts("multipart/alternative", text, "Content-Type: text/x-amp-html\n\n<!doctype html><html amp4email><body><p>hello</p></body></html>", html)).files["text/x-amp-html"]
+	wantIn(t, "AMP", amp, append(identity(true), "</p></body></html>")...)
 	wantIn(t, "text alone", advertised(t, "From: a@example.com\n\nhello\n").text, identity(false)...)
 	wantIn(t, "HTML alone", advertised(t, "From: a@example.com\n"+html).html, identity(true)...)
 	wantNone(t, "another list", render(t, parts("multipart/alternative", text, html), "").text, "Company", "02-120")
