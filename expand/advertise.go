@@ -50,34 +50,35 @@ var (
 		`|[\p{Pd}\p{Po}\p{Sc}\p{Sk}\p{So}+=|~]{1,20})`) // ★
 )
 
+// maxBeginning is how much of a Subject is its beginning, in octets: every copy's
+// is looked at.
+const maxBeginning = 400
+
 // withoutLabels cuts the labels out of the start of s, and what stands before the
 // first and behind the last of them stays.
 func withoutLabels(s string) string {
-	folded, at := adFold(s)
+	folded, at := adFold(s[:wholeRunes(s, maxBeginning)])
 	var kept strings.Builder
-	pos := 0
+	pos := blanks(folded)
 	for {
-		pos += len(folded[pos:]) - len(strings.TrimLeftFunc(folded[pos:], unicode.IsSpace))
 		rest := folded[pos:]
 		n, isLabel := labelAt(rest), true
 		if n == 0 {
 			n, isLabel = len(adBefore.FindString(rest)), false
 		}
-		next := pos + n
-		for next > 0 && next < len(folded) && at[next] == at[next-1] {
-			next-- // a character that is written as several is not cut
+		if n == 0 || strings.Contains(rest[:n], "{{") || strings.Contains(rest[:n], "}}") {
+			return strings.TrimSpace(kept.String() + s[at[pos]:])
 		}
-		if next <= pos || strings.Contains(rest[:next-pos], "{{") || strings.Contains(rest[:next-pos], "}}") {
-			break
-		}
-		end := next + len(folded[next:]) - len(strings.TrimLeftFunc(folded[next:], unicode.IsSpace))
+		next := pos + n + blanks(rest[n:])
 		if !isLabel {
-			kept.WriteString(s[at[pos]:at[end]])
+			kept.WriteString(s[at[pos]:at[next]])
 		}
-		pos = end
+		pos = next
 	}
-	return strings.TrimSpace(kept.String() + s[at[pos]:])
 }
+
+// blanks is how much blank there is at the start of s.
+func blanks(s string) int { return len(s) - len(strings.TrimLeftFunc(s, unicode.IsSpace)) }
 
 // labelAt is the length of the label at the start of folded text; 0: there is none.
 func labelAt(rest string) int {
@@ -88,7 +89,7 @@ func labelAt(rest string) int {
 		return len(m)
 	}
 	m := adUnclosed.FindString(rest)
-	if adClosing.MatchString(rest[len(m):]) {
+	if m != "" && adClosing.MatchString(rest[len(m):]) {
 		return 0 // "(광고 없는 세상)"
 	}
 	return len(m)

@@ -181,8 +181,8 @@ func TestAFileTakesThePlaceOfTheBuiltInFooter(t *testing.T) {
 	r := read()
 	want(t, "text", r.text, "hello\r\n\r\n-- Promotions of nobody & co, no shop: "+theLink+"\r\n")
 	wantIn(t, "the other form", r.html, "<p>hello</p><p style=", "unsubscribe</a>")
-	in.List.Identity.Company = "Shop"
-	wantIn(t, "with a company", read().text, "-- Promotions of Shop, no shop: ")
+	in.List.Identity.Company = " The\r\nShop "
+	wantIn(t, "with a company", read().text, "-- Promotions of The Shop, no shop: ")
 	in.List.Advertising, in.List.Identity = true, shop()
 	r = read()
 	wantIn(t, "advertising", r.html, `<p>hello</p><p>가게 &lt;&#34;A &amp; B&#34;&gt;<b></b>, <a href="mailto:help@shop.example">help@shop.example</a>, 02-120, 서울`)
