@@ -28,6 +28,7 @@ type Input struct {
 	Date        time.Time       // when the mail was accepted: the Date of every copy
 	Vocabulary  Vocabulary
 	RewriteFrom mail.Address // "" leaves From as it is
+	Footers     *Footers     // nil: the built-in ones
 }
 
 // Compiled is a list mail in its fixed pieces, already encoded for transfer, and
@@ -42,8 +43,9 @@ type Compiled struct {
 type compiled struct {
 	Fields   []string     `json:"fields"`
 	Required []bool       `json:"required"`
-	Shown    string       `json:"shown"`   // the decoded Subject as written
-	Subject  string       `json:"subject"` // its fixed text
+	Shown    string       `json:"shown"`              // the decoded Subject as written
+	Subject  string       `json:"subject"`            // its fixed text
+	Labelled bool         `json:"labelled,omitempty"` // every copy's Subject begins with the label of advertising
 	Gaps     []slot       `json:"gaps,omitempty"`
 	From     mail.Address `json:"from"`
 	Head     []byte       `json:"head"` // From, Reply-To
@@ -76,6 +78,7 @@ type compiler struct {
 	uses  map[string]int // fields and where they stand in out.Fields
 	link  bool           // the mail shows the unsubscribe link
 	fills int            // placeholders met so far
+	foot  *footing       // while a text with its footer is compiled
 }
 
 // Compile reads a list mail once, for all its copies. What it refuses is a
@@ -144,6 +147,9 @@ func (c *compiler) fill(inner, where string, as form) (piece, error) {
 	if text, ok := literal(inner); ok {
 		return piece{text: as.write(clean(text))}, nil
 	}
+	if value, ok := c.foot.value(inner); ok {
+		return piece{text: as.write(value)}, nil
+	}
 	p, err := resolve(inner, where, c.in.Vocabulary)
 	if err != nil {
 		return piece{}, err
@@ -183,7 +189,7 @@ func (c *compiler) isLink(inner string) bool {
 }
 
 // texts compiles every text of the mail itself, then once more with the footer
-// those that bear it, when no placeholder shows the unsubscribe link.
+// those that bear it.
 func (c *compiler) texts(root *part) error {
 	var parts []*part
 	if err := collect(root, &parts); err != nil {
@@ -194,14 +200,12 @@ func (c *compiler) texts(root *part) error {
 			return err
 		}
 	}
-	if c.link {
-		return nil
+	bearers, err := c.bearers(root)
+	if err != nil {
+		return err
 	}
-	for _, p := range footed(root) {
+	for _, p := range bearers {
 		if err := c.addFooter(p); err != nil {
-			return err
-		}
-		if err := c.compileText(p); err != nil {
 			return err
 		}
 	}

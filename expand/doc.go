@@ -19,8 +19,10 @@
 //     decoded, transfer encoding first, then charset, and searched for
 //     placeholders in what the reader sees: {{field}} and {{field|fallback}},
 //     wherever Word put tags, entities and line breaks into them.
-//  4. A mail that nowhere shows {{Unsubscribe}} gets a paragraph with the link in
-//     the list's language, from the templates in the folder footer.
+//  4. A mail that nowhere shows {{Unsubscribe}} gets a footer with the link in the
+//     list's language; one to a list for advertising gets, in every text, the footer
+//     that shows who sends it and how to refuse, and a Subject that begins with
+//     "(광고)". Footers are files: those of the folder footer, or others ([LoadFooters]).
 //  5. The changed texts are written as UTF-8 in quoted-printable. A slot always
 //     stands at the start of a line and ends with a soft break, so that its value
 //     is encoded without a look at what is around it.

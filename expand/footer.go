@@ -1,22 +1,75 @@
 package expand
 
 import (
-	"embed"
 	"strings"
+
+	"postern/mail"
 )
 
-// footers hold the paragraph that goes under a mail which nowhere shows the
-// unsubscribe link, by language and kind of text. They are compiled with the mail.
-//
-//go:embed footer
-var footers embed.FS
+// footing is the footer that is being compiled: what of the list's identity it
+// shows.
+type footing struct {
+	identity mail.Identity
+	shown    map[string]bool // by key of [list.identity], where a reader sees it
+	bare     map[string]bool // stands somewhere without a fallback
+	misspelt bool            // something else of the list is asked for
+}
 
-func footerText(language, kind string) (string, error) {
-	if language != "ko" {
-		language = "en"
+func newFooting(i mail.Identity) *footing {
+	return &footing{identity: i, shown: map[string]bool{}, bare: map[string]bool{}}
+}
+
+// value is what stands for {{List.Company}}, {{List.Address}}, {{List.Phone}} and
+// {{List.Email}}, which only footers know.
+func (f *footing) value(inner string) (string, bool) {
+	if f == nil {
+		return "", false
 	}
-	b, err := footers.ReadFile("footer/" + language + "." + kind)
-	return lines(string(b)), err
+	name, fallback, hasFallback := strings.Cut(strings.Map(narrow, inner), "|")
+	key, ours := strings.CutPrefix(foldName(name), "list.")
+	value, known := map[string]string{
+		"company": f.identity.Company, "address": f.identity.Address, "phone": f.identity.Phone, "email": string(f.identity.Email),
+	}[key]
+	if !ours || !known {
+		f.misspelt = f.misspelt || ours
+		return "", false
+	}
+	f.shown[key] = true
+	if !hasFallback {
+		f.bare[key] = true
+	}
+	if value = cleanValue(value); value == "" {
+		value = cleanValue(fallback)
+	}
+	return value, true
+}
+
+// identityKeys are those of [list.identity], in the order of people.
+func identityKeys() []string { return mail.Identity{}.Missing() }
+
+// bearers are the parts that get the footer: none where a mail that is not
+// advertising shows the unsubscribe link itself. Advertising without a word of who
+// sends it is refused, and so is what has a text that cannot show it.
+func (c *compiler) bearers(root *part) ([]*part, error) {
+	all := footed(root)
+	switch {
+	case !c.in.List.Advertising && c.link:
+		return nil, nil
+	case !c.in.List.Advertising:
+		return all, nil
+	}
+	const law = "mail to the list %s is advertising and must show who sends it and how to refuse it"
+	if missing := c.in.List.Identity.Missing(); len(missing) > 0 {
+		return nil, mail.Refuse(554, "5.3.5", law+", and the configuration does not say so: the administrator must fill in %s of [list.identity]",
+			c.in.List.ID, strings.Join(missing, ", "))
+	}
+	if len(all) == 0 {
+		return nil, mail.Refuse(554, "5.6.0", law+", and this one has no text that could: write a few words above the attachment, in UTF-8, and send it again", c.in.List.ID)
+	}
+	if p := footless(root); p != nil {
+		return nil, mail.Refuse(554, "5.6.0", law+", and %s, which some readers see instead of the other texts, cannot: leave it out, or send it as UTF-8", c.in.List.ID, p.where())
+	}
+	return all, nil
 }
 
 // footed are the parts that the reader sees at the end of the mail: of
@@ -42,6 +95,31 @@ func footed(p *part) []*part {
 	return nil
 }
 
+// footless is an alternative without a text that could bear a footer; nil: there
+// is none where footed looks.
+func footless(p *part) *part {
+	switch {
+	case p.kind == "multipart/alternative":
+		for _, child := range p.children {
+			if len(footed(child)) == 0 {
+				return child
+			}
+			if found := footless(child); found != nil {
+				return found
+			}
+		}
+		return nil
+	case len(p.children) > 0 && p.kind == "multipart/related":
+		return footless(p.root())
+	}
+	for i := len(p.children) - 1; i >= 0; i-- {
+		if len(footed(p.children[i])) > 0 {
+			return footless(p.children[i])
+		}
+	}
+	return nil
+}
+
 // root is the part that a multipart/related shows (RFC 2387 §3.2).
 func (p *part) root() *part {
 	for _, child := range p.children {
@@ -52,25 +130,32 @@ func (p *part) root() *part {
 	return p.children[0]
 }
 
-// addFooter puts the unsubscribe paragraph into the text of p.
+// addFooter puts the footer into the text of p and compiles it with it.
 func (c *compiler) addFooter(p *part) error {
-	kind := "txt"
-	if p.text.html {
-		kind = "html"
-	}
-	footer, err := footerText(c.in.List.Language, kind)
+	footer, err := c.in.Footers.text(footerName(c.in.List, p.text.html))
 	if err != nil {
 		return err
 	}
-	t := p.text
+	p.text.addFooter(footer)
+	c.foot = newFooting(c.in.List.Identity)
+	defer func() { c.foot = nil }()
+	if err := c.compileText(p); err != nil {
+		return err
+	}
+	if c.in.List.Advertising && len(c.foot.shown) < len(identityKeys()) {
+		return mail.Refuse(554, "5.6.0", "%s ends inside a comment, a script or a style that is not closed, where nobody would see the footer that advertising must have: mend the HTML and send it again", p.where())
+	}
+	return nil
+}
+
+func (t *text) addFooter(footer string) {
 	if t.html {
 		at := bodyEnd(t.src)
 		t.src = t.src[:at] + footer + t.src[at:]
-		return nil
+		return
 	}
 	if t.src = strings.TrimRight(t.src, "\r\n"); t.src != "" {
 		t.src += "\r\n"
 	}
 	t.src += footer
-	return nil
 }

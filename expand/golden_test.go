@@ -47,6 +47,9 @@ func copyOf(t testing.TB, path string) []byte {
 	}
 	in := input(t, "")
 	in.Raw, in.List.Language = raw, "ko"
+	if name, advertising := strings.CutPrefix(filepath.Base(path), "advertising-"); advertising {
+		in.List.Language, in.List.Advertising, in.List.Identity = strings.TrimSuffix(name, ".eml"), true, shop()
+	}
 	c, err := expand.Compile(in)
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)

@@ -76,6 +76,9 @@ const maxSubject = 8 << 10
 // subject compiles the Subject, whose placeholders may be split over encoded-words.
 func (c *compiler) subject(h header) error {
 	s := strings.TrimSpace(clean(decodeWords(h.text("Subject"))))
+	if c.out.Labelled = c.in.List.Advertising; c.out.Labelled {
+		s = labelled(s)
+	}
 	if c.out.Shown = s; len(s) > maxSubject {
 		return mail.Refuse(554, "5.6.0", "the Subject has more than %d octets; write a shorter one", maxSubject)
 	}
@@ -202,6 +205,9 @@ func (c *Compiled) renderSubject(v *values) string {
 		at = g.At
 	}
 	s.WriteString(c.compiled.Subject[at:])
+	if c.Labelled { // once more, as a value may hold a label too
+		return labelled(s.String())
+	}
 	return s.String()
 }
 

@@ -96,6 +96,28 @@ type ListPolicy struct {
 	ReleaseOver int      `json:"release_over,omitempty"`
 	Approvers   []string `json:"approvers,omitempty"`
 	Advertising bool     `json:"advertising,omitempty"`
+	Identity    Identity `json:"identity,omitzero"` // shown under the mail when Advertising
+}
+
+// Identity is who advertises, as Korean law wants it shown.
+type Identity struct {
+	Company string  `json:"company"`
+	Address string  `json:"address"`
+	Phone   string  `json:"phone"`
+	Email   Address `json:"email"`
+}
+
+// Missing names the keys of [list.identity] that are empty.
+func (i Identity) Missing() []string {
+	var keys []string
+	for _, f := range []struct{ key, value string }{
+		{"company", i.Company}, {"address", i.Address}, {"phone", i.Phone}, {"email", string(i.Email)},
+	} {
+		if strings.TrimSpace(f.value) == "" {
+			keys = append(keys, f.key)
+		}
+	}
+	return keys
 }
 
 // Message is the part of a submission for one list or for its ordinary

@@ -92,6 +92,10 @@ func (a *App) build() error {
 	if err := a.cfg.checkFilters(fields); err != nil {
 		return err
 	}
+	footers, err := a.cfg.footers(fields)
+	if err != nil {
+		return err
+	}
 	lanes, err := a.cfg.lanes(a.log)
 	if err != nil {
 		return err
@@ -109,7 +113,7 @@ func (a *App) build() error {
 	a.runner = a.newRunner(fields)
 	a.buildPages(keyring, fields)
 	a.intake = newIntake(a.cfg, a.spool, a.index, fields, keys, keyring, a.log)
-	a.intake.forward = a.forward
+	a.intake.forward, a.intake.footers = a.forward, footers
 	return a.buildSMTP()
 }
 

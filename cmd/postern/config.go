@@ -152,6 +152,7 @@ type TemplatesConfig struct {
 	HostImagesOver int64         `toml:"host_images_over"` // bytes; 0: never
 	HostBucket     string        `toml:"host_bucket"`
 	HostBaseURL    string        `toml:"host_base_url"`
+	Footers        string        `toml:"footers"` // folder; "": the built-in ones
 }
 
 type RelayConfig struct {

@@ -219,13 +219,8 @@ func (k *checker) identity(path string, l *ListConfig) {
 	if !l.Advertising {
 		return
 	}
-	for _, f := range []struct{ key, value string }{
-		{"company", l.Identity.Company}, {"address", l.Identity.Address},
-		{"phone", l.Identity.Phone}, {"email", string(l.Identity.Email)},
-	} {
-		if f.value == "" {
-			k.found.add(path+".identity."+f.key, "is empty, but advertising = true must show it")
-		}
+	for _, key := range mail.Identity(l.Identity).Missing() {
+		k.found.add(path+".identity."+key, "is empty, but advertising = true must show it")
 	}
 }
 

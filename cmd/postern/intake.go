@@ -37,6 +37,7 @@ type intake struct {
 	keyring *optout.Keyring
 	log     *slog.Logger
 	forward forwarding // of mail to the postmaster; nil: it is refused
+	footers *expand.Footers
 
 	services *services
 	lists    map[string]*ListConfig // by address key
@@ -392,6 +393,7 @@ func (in *intake) input(id mail.ID, policy mail.ListPolicy, sub *mail.Submitter,
 	return expand.Input{
 		ID: id, Raw: raw, List: policy, Hostname: in.cfg.Hostname, Mailto: in.cfg.OptOut.Mailto, BaseURL: in.cfg.OptOut.BaseURL,
 		Date: now.In(in.location), Vocabulary: in.fields, RewriteFrom: sub.RewriteFrom,
+		Footers: in.footers,
 	}
 }
 

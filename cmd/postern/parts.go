@@ -121,14 +121,20 @@ func (c *Config) checkFilters(fields *expand.Fields) error {
 	return errors.Join(errs...)
 }
 
+// footers reads the templates of footers, so that a mistake stops the start.
+func (c *Config) footers(fields *expand.Fields) (*expand.Footers, error) {
+	var lists []mail.ListPolicy
+	for i := range c.Lists {
+		lists = append(lists, c.Lists[i].policy())
+	}
+	return expand.LoadFooters(c.Templates.Footers, fields, lists)
+}
+
 // checkUnbuilt refuses what this version would do wrong in silence, and warns of
 // what it leaves undone.
 func (c *Config) checkUnbuilt(log *slog.Logger) error {
 	var errs []error
 	for i, l := range c.Lists {
-		if l.Advertising {
-			errs = append(errs, fmt.Errorf("list[%d].advertising: this version does not put the label and the sender's identity into advertising mail yet; set it to false and write both yourself, or wait for the version that does", i))
-		}
 		if l.Template != "" {
 			errs = append(errs, fmt.Errorf("list[%d].template: this version does not know templates yet; leave it empty", i))
 		}
@@ -210,6 +216,7 @@ func (l *ListConfig) policy() mail.ListPolicy {
 	p := mail.ListPolicy{
 		ID: l.ID, Address: l.Address, Name: l.Name, Language: l.Language, Owner: l.Owner, Filter: l.Filter,
 		Missing: l.Missing, Release: l.Release, ReleaseOver: l.ReleaseOver, Advertising: l.Advertising,
+		Identity: mail.Identity(l.Identity),
 	}
 	for _, a := range l.Approvers {
 		p.Approvers = append(p.Approvers, string(a))

@@ -32,6 +32,7 @@ type commandLine struct {
 	Sessions sessionsCmd `cmd:"" help:"Show the last SMTP sessions of each client, and why one failed."`
 	Spool    spoolCmd    `cmd:"" help:"Check, compact or back up the spool."`
 	DKIM     dkimCmd     `cmd:"" name:"dkim" help:"Make a signing key."`
+	Footers  footersCmd  `cmd:"" help:"Write the footers of list mail into a folder, for editing."`
 	Passwd   passwdCmd   `cmd:"" help:"Turn a password into the hash that config.toml wants."`
 	Admin    adminCmd    `cmd:"" help:"Get into the administrators' page."`
 	Print    configCmd   `cmd:"" name:"config" help:"Print the effective configuration, or all that is wrong with it."`
