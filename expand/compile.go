@@ -194,6 +194,7 @@ func (c *compiler) texts(root *part) error {
 			return err
 		}
 	}
+	c.alternatives(root)
 	if c.link {
 		return nil
 	}
