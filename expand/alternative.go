@@ -196,12 +196,12 @@ func (a *alternator) text(shown []*part) *part {
 			return nil
 		}
 	}
-	raw := []byte("Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n")
-	if sevenBit([]byte(src)) {
-		raw = []byte("Content-Type: text/plain; charset=utf-8\r\n\r\n")
+	raw := []byte("Content-Type: text/plain; charset=utf-8\r\n\r\n")
+	h, _, _ := readHeader(raw)
+	p := &part{
+		number: shown[0].number, kind: "text/plain", params: map[string]string{"charset": "utf-8"}, header: h, head: raw,
+		body: []byte(src), text: &text{src: src},
 	}
-	h, n, _ := readHeader(raw)
-	p := &part{number: shown[0].number, kind: "text/plain", params: map[string]string{"charset": "utf-8"}, header: h, head: raw[:n], body: []byte(src), text: &text{src: src}}
 	fills, link := c.fills, c.link
 	if err := c.compileText(p); err != nil || c.fills > maxPlaceholders-spare {
 		c.fills, c.link = fills, link

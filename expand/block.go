@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net/url"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -89,16 +91,9 @@ const maxRow = 300
 // row adds a row of a table. One whose cells are all a line is a row of data, and
 // one line; any other lays things out, and they follow each other.
 func (b *block) row(cells []string) {
-	var shown []string
-	size, data := 0, true
-	for _, c := range cells {
-		if c != "" {
-			shown = append(shown, c)
-		}
-		size, data = size+len(c), data && !strings.Contains(c, "\n")
-	}
-	if data && len(shown) > 1 && size <= maxRow {
-		b.lines("", "", strings.Join(shown, " | "))
+	shown := slices.DeleteFunc(cells, func(s string) bool { return s == "" })
+	if line := strings.Join(shown, " | "); len(shown) > 1 && len(line) <= maxRow && !strings.Contains(line, "\n") {
+		b.lines("", "", strings.ReplaceAll(line, ": | ", ": ")) // "Date: | today"
 		return
 	}
 	for _, c := range shown {
@@ -127,10 +122,10 @@ func (b *block) link(from int, address string) {
 	b.end = len(b.text)
 }
 
-// endLine ends a line. An address that is last in it needs no parentheses: so no
-// reader takes one into the link.
+// endLine ends a line. An address that is last in it loses its parentheses, so that
+// no reader takes one into the link; behind another address it keeps them.
 func (b *block) endLine() {
-	if b.paren > b.line && b.end == len(b.text) {
+	if b.paren > b.line && b.end == len(b.text) && !bytes.Contains(lastWord(b.text[:b.paren]), []byte("://")) {
 		address := string(b.text[b.paren+2 : b.end-1])
 		b.text = b.text[:b.paren]
 		if last, _ := utf8.DecodeLastRune(b.text); unicode.IsLetter(last) || unicode.IsNumber(last) || strings.ContainsRune(`)]"'”’`, last) {
@@ -141,6 +136,8 @@ func (b *block) endLine() {
 	b.paren, b.end = 0, 0
 	b.text = bytes.TrimRight(b.text, " ")
 }
+
+func lastWord(b []byte) []byte { return b[bytes.LastIndexByte(b, ' ')+1:] }
 
 // finish gives the text, without line ends at its end.
 func (b *block) finish() string {
@@ -173,13 +170,37 @@ var urlBreaks = strings.NewReplacer(" ", "%20", "\u00a0", "%20", "<", "%3C", ">"
 // style sheet says so of Word's paragraphs; Word's lists.
 var (
 	unseen      = regexp.MustCompile(`display\s*:\s*none|visibility\s*:\s*hidden|max-height\s*:\s*0(?:px)?\s*(?:;|!|$)|(?:^|[;\s])opacity\s*:\s*0(?:\.0+)?\s*(?:;|!|$)`)
-	noMargin    = regexp.MustCompile(`(?:^|[;\s])margin(?:-bottom)?\s*:\s*(?:0|\.0001pt)`)
 	keepsBlanks = regexp.MustCompile(`white-space\s*:\s*pre`)
-	snugWord    = regexp.MustCompile(`p\.MsoNormal[^{}]{0,200}\{[^{}]{0,200}margin(?:-bottom)?\s*:\s*(?:0|\.0001pt)`)
+	wordNormal  = regexp.MustCompile(`p\.MsoNormal\b[^{}]*\{([^{}]*)`)
 	wordBullet  = regexp.MustCompile(`mso-list\s*:\s*ignore`)
 	msoLevel    = regexp.MustCompile(`mso-list\s*:[^;]*level([1-9])`)
 	appScheme   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]+$`)
 )
+
+// isSnug says whether a style leaves no gap above and below.
+func isSnug(style string) bool {
+	top, bottom := false, false
+	for line := range strings.SplitSeq(style, ";") {
+		name, value, _ := strings.Cut(line, ":")
+		sides := strings.Fields(value)
+		switch name = strings.TrimSpace(name); {
+		case len(sides) == 0:
+		case name == "margin":
+			top, bottom = isZero(sides[0]), isZero(sides[min(len(sides)-1, 2)/2*2])
+		case name == "margin-top":
+			top = isZero(sides[0])
+		case name == "margin-bottom":
+			bottom = isZero(sides[0])
+		}
+	}
+	return top && bottom
+}
+
+// isZero reads a length; Word writes .0001pt.
+func isZero(length string) bool {
+	v, err := strconv.ParseFloat(strings.TrimRight(length, "abcdefghijklmnopqrstuvwxyz%"), 64)
+	return err == nil && v < 0.01
+}
 
 // wordLevel is how deep in lists a paragraph of Word stands.
 func wordLevel(style string) int {

@@ -56,7 +56,10 @@ func readHTML(src, mark string) (text string, ok bool) {
 			text, ok = "", false // better no text than no mail
 		}
 	}()
-	r := &reading{src: src, mark: mark, snug: snugWord.MatchString(src), blocks: make([]block, 1)}
+	r := &reading{src: src, mark: mark, blocks: make([]block, 1)}
+	if m := wordNormal.FindStringSubmatch(src); m != nil {
+		r.snug = isSnug(strings.ToLower(m[1]))
+	}
 	err := eachToken(src, func(k token) error {
 		if r.token(k); r.failed {
 			return errTooMuch
@@ -155,7 +158,7 @@ func (r *reading) start(name string, attrs map[string]string) {
 // paragraph is the gap around a p: one line end where it has no margin, as Word's
 // have not.
 func (r *reading) paragraph(class, style string) int {
-	if noMargin.MatchString(style) || strings.HasPrefix(class, "MsoList") || r.snug && strings.HasPrefix(class, "Mso") {
+	if isSnug(style) || strings.HasPrefix(class, "MsoList") || r.snug && strings.HasPrefix(class, "Mso") {
 		return 1
 	}
 	return 2
@@ -260,6 +263,7 @@ func (r *reading) closeDown(i int) {
 			continue
 		}
 		if e.href != "" {
+			r.grow(len(e.href))
 			r.block().link(e.from, e.href)
 		}
 		if e.own {
@@ -301,18 +305,22 @@ func (r *reading) put(e element, inner *block) {
 		}
 		rest = strings.Repeat(" ", len(first))
 	}
-	if r.size += len(first) * (1 + strings.Count(text, "\n")); r.size > maxReading {
-		r.failed = true
-		return
+	if r.grow(len(first) * (1 + strings.Count(text, "\n"))) {
+		b.lines(first, rest, text)
 	}
-	b.lines(first, rest, text)
+}
+
+// grow counts octets of text, and says whether there is room for them.
+func (r *reading) grow(n int) bool {
+	r.size += n
+	r.failed = r.failed || r.size > maxReading
+	return !r.failed
 }
 
 // text adds text as HTML shows it: any number of blanks is one, and there is none
 // at the ends of a line.
 func (r *reading) text(s string) {
-	if r.size += len(s); r.size > maxReading {
-		r.failed = true
+	if !r.grow(len(s)) {
 		return
 	}
 	b, pre := r.block(), r.top().pre
@@ -320,7 +328,7 @@ func (r *reading) text(s string) {
 		switch {
 		case pre && c == '\n':
 			b.lineBreak()
-		case pre && (c == ' ' || c == '\t'):
+		case pre && c == ' ':
 			b.raw(" ")
 		case unicode.IsSpace(c):
 			b.blank = true
