@@ -177,6 +177,24 @@ var (
 	appScheme   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]+$`)
 )
 
+// isTold names the elements of which attributes other than style are asked.
+func isTold(name string) bool {
+	switch name {
+	case "a", "area", "img", "input", "ol", "p":
+		return true
+	}
+	return false
+}
+
+func isUnseen(style string) bool {
+	return says(style, "display", unseen) || says(style, "visibility", unseen) || says(style, "max-height", unseen) || says(style, "opacity", unseen)
+}
+
+// says matches a style that has a property at all; most have not.
+func says(style, property string, re *regexp.Regexp) bool {
+	return strings.Contains(style, property) && re.MatchString(style)
+}
+
 // isSnug says whether a style leaves no gap above and below.
 func isSnug(style string) bool {
 	top, bottom := false, false
@@ -231,7 +249,7 @@ func isVoid(name string) bool {
 // neverShown names the elements whose content no mail reader shows as text.
 func neverShown(name string) bool {
 	switch name {
-	case "title", "script", "style", "xml", "template", "select", "textarea", "iframe", "noembed", "noframes", "audio", "video", "svg", "math":
+	case "title", "script", "noscript", "style", "xml", "template", "select", "textarea", "iframe", "noembed", "noframes", "audio", "video", "svg", "math":
 		return true
 	}
 	return false

@@ -104,10 +104,14 @@ func (r *reading) top() element {
 func (r *reading) block() *block { return &r.blocks[len(r.blocks)-1] }
 
 // attributes are those of a tag that have a value, style in lower case. Of very
-// long ones nothing is wanted here.
+// long ones nothing is wanted here, nor of most tags.
 func (r *reading) attributes(k token) map[string]string {
+	raw := r.src[k.start:k.end]
+	if !isTold(k.name) && !strings.Contains(raw, "style") && !strings.Contains(raw, "STYLE") {
+		return nil
+	}
 	all := map[string]string{}
-	for _, a := range attributes(r.src[k.start:k.end], k.start) {
+	for _, a := range attributes(raw, k.start) {
 		if _, twice := all[a.name]; !twice && a.end-a.start <= maxAttribute {
 			all[a.name] = html.UnescapeString(r.src[a.start:a.end])
 		}
@@ -118,8 +122,8 @@ func (r *reading) attributes(k token) map[string]string {
 
 func (r *reading) start(name string, attrs map[string]string) {
 	outer, style := r.top(), attrs["style"]
-	e := element{name: name, level: outer.level, pre: outer.pre || name == "pre" || keepsBlanks.MatchString(style)}
-	if e.hidden = outer.hidden || neverShown(name) || unseen.MatchString(style); e.hidden {
+	e := element{name: name, level: outer.level, pre: outer.pre || name == "pre" || says(style, "white-space", keepsBlanks)}
+	if e.hidden = outer.hidden || neverShown(name) || isUnseen(style); e.hidden {
 		r.open = append(r.open, e)
 		return
 	}
@@ -142,7 +146,7 @@ func (r *reading) start(name string, attrs map[string]string) {
 	case "a":
 		e.href = r.address(attrs["href"])
 	case "span":
-		e.bullet = wordBullet.MatchString(style)
+		e.bullet = says(style, "mso-list", wordBullet)
 		e.own = e.bullet
 	}
 	if e.gap > 0 {
@@ -166,7 +170,7 @@ func (r *reading) paragraph(class, style string) int {
 
 // void takes an element without content.
 func (r *reading) void(name string, attrs map[string]string) {
-	if r.top().hidden || unseen.MatchString(attrs["style"]) {
+	if r.top().hidden || isUnseen(attrs["style"]) {
 		return
 	}
 	b := r.block()
