@@ -107,7 +107,7 @@ func adFold(s string) (folded string, at []int) {
 			_, size = utf8.DecodeRuneInString(s[i:])
 		}
 		for _, f := range norm.NFKD.String(s[i : i+size]) {
-			if !unseen(f) {
+			if !shapeless(f) {
 				out.WriteString(letter(unicode.ToLower(f)))
 			}
 		}
@@ -130,9 +130,9 @@ func letter(r rune) string {
 	return string(r)
 }
 
-// unseen are characters without a shape of their own: format characters, marks on
+// shapeless are characters without a shape of their own: format characters, marks on
 // others, fillers.
-func unseen(r rune) bool {
+func shapeless(r rune) bool {
 	switch r {
 	case 0x115f, 0x1160, 0x3164, 0xffa0, 0x2800:
 		return true

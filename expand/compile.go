@@ -76,7 +76,7 @@ type compiler struct {
 	in    Input
 	out   compiled
 	uses  map[string]int // fields and where they stand in out.Fields
-	link  bool           // the mail shows the unsubscribe link
+	link  bool           // what is being compiled shows the unsubscribe link
 	fills int            // placeholders met so far
 	foot  *footing       // while a text with its footer is compiled
 }
@@ -200,6 +200,7 @@ func (c *compiler) texts(root *part) error {
 			return err
 		}
 	}
+	c.alternatives(root)
 	bearers, err := c.bearers(root)
 	if err != nil {
 		return err
@@ -260,6 +261,7 @@ func (p *part) decode() error {
 func (c *compiler) compileText(p *part) error {
 	c.fills -= p.text.fills // of the same text without the footer
 	before := c.fills
+	c.link = false
 	compile := c.textPieces
 	if p.text.html {
 		compile = c.htmlPieces
@@ -268,6 +270,7 @@ func (c *compiler) compileText(p *part) error {
 	if err != nil {
 		return err
 	}
+	p.text.link = c.link
 	if p.text.fills = c.fills - before; p.text.fills > 0 || p.text.foreign || !sevenBit(p.head) || !sevenBit(p.body) {
 		p.text.pieces, p.text.changed = pieces, true
 	}

@@ -19,14 +19,17 @@
 //     decoded, transfer encoding first, then charset, and searched for
 //     placeholders in what the reader sees: {{field}} and {{field|fallback}},
 //     wherever Word put tags, entities and line breaks into them.
-//  4. A mail that nowhere shows {{Unsubscribe}} gets a footer with the link in the
+//  4. HTML that is shown and has no text beside it gets one that is made from it and
+//     compiled like the others; HTML beyond all measure stays alone.
+//  5. A mail that nowhere shows {{Unsubscribe}} gets a footer with the link in the
 //     list's language; one to a list for advertising gets, in every text, the footer
 //     that shows who sends it and how to refuse, and a Subject that begins with
 //     "(광고)". Footers are files: those of the folder footer, or others ([LoadFooters]).
-//  5. The changed texts are written as UTF-8 in quoted-printable. A slot always
+//  6. The changed texts are written as UTF-8 in quoted-printable, or in base64 where
+//     that is shorter. In quoted-printable a slot always
 //     stands at the start of a line and ends with a soft break, so that its value
 //     is encoded without a look at what is around it.
-//  6. All else is written back octet for octet: attachments, pictures, boundaries.
+//  7. All else is written back octet for octet: attachments, pictures, boundaries.
 //     Only what cannot travel in 7-bit lines of 998 octets becomes base64.
 //
 // # Placeholders

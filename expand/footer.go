@@ -1,6 +1,7 @@
 package expand
 
 import (
+	"slices"
 	"strings"
 
 	"postern/mail"
@@ -47,16 +48,14 @@ func (f *footing) value(inner string) (string, bool) {
 // identityKeys are those of [list.identity], in the order of people.
 func identityKeys() []string { return mail.Identity{}.Missing() }
 
-// bearers are the parts that get the footer: none where a mail that is not
-// advertising shows the unsubscribe link itself. Advertising without a word of who
+// bearers are the parts that get the footer: those where a mail that is not
+// advertising does not show the unsubscribe link itself. Advertising without a word of who
 // sends it is refused, and so is what has a text that cannot show it.
 func (c *compiler) bearers(root *part) ([]*part, error) {
 	all := footed(root)
 	switch {
-	case !c.in.List.Advertising && c.link:
-		return nil, nil
 	case !c.in.List.Advertising:
-		return all, nil
+		return linkless(root), nil
 	}
 	const law = "mail to the list %s is advertising and must show who sends it and how to refuse it"
 	if missing := c.in.List.Identity.Missing(); len(missing) > 0 {
@@ -93,6 +92,33 @@ func footed(p *part) []*part {
 		}
 	}
 	return nil
+}
+
+// linkless are those of the footed parts whose reader is shown no unsubscribe link,
+// neither there nor elsewhere: of alternatives each reader sees one.
+func linkless(p *part) []*part {
+	switch {
+	case p.text != nil && p.text.link:
+		return nil
+	case p.text != nil:
+		return []*part{p}
+	case p.kind == "multipart/related" && len(p.children) > 0:
+		return linkless(p.root())
+	case p.kind != "multipart/alternative" && !showsLink(p):
+		return footed(p)
+	}
+	var all []*part
+	for _, child := range p.children {
+		if p.kind == "multipart/alternative" || showsLink(child) {
+			all = append(all, linkless(child)...)
+		}
+	}
+	return all
+}
+
+// showsLink says whether any text in p shows the link.
+func showsLink(p *part) bool {
+	return p.text != nil && p.text.link || slices.ContainsFunc(p.children, showsLink)
 }
 
 // footless is an alternative without a text that could bear a footer; nil: there

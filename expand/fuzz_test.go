@@ -141,7 +141,7 @@ func TestACopyReadsAsTheOriginalWithItsValues(t *testing.T) {
 		value := func(escape func(string) string) string {
 			return strings.ReplaceAll(strings.ReplaceAll(shown.String(), "\n", "\r\n"), "\x00", escape(name))
 		}
-		raw := parts("multipart/alternative", "Content-Type: text/plain; charset=utf-8\n\n["+written.String()+"] {{Unsubscribe}}", "Content-Type: text/html; charset=utf-8\n\n<p>["+written.String()+"]</p>")
+		raw := parts("multipart/alternative", "Content-Type: text/plain; charset=utf-8\n\n["+written.String()+"] {{Unsubscribe}}", "Content-Type: text/html; charset=utf-8\n\n<p>["+written.String()+"]</p><a href=\"{{Unsubscribe}}\"></a>")
 		in := rapidInput(t, raw)
 		c, err := expand.Compile(in)
 		if err != nil {
@@ -151,7 +151,7 @@ func TestACopyReadsAsTheOriginalWithItsValues(t *testing.T) {
 		if want := "[" + value(func(s string) string { return s }) + "] " + theLink; r[0] != want+"\r\n" && r[0] != want {
 			t.Fatalf("text:\n got %q\nwant %q", r[0], want)
 		}
-		if want := "<p>[" + value(html.EscapeString) + "]</p>"; r[1] != want {
+		if want := "<p>[" + value(html.EscapeString) + "]</p><a href=\"" + theLink + "\"></a>"; r[1] != want {
 			t.Fatalf("html:\n got %q\nwant %q", r[1], want)
 		}
 	})

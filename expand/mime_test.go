@@ -65,8 +65,38 @@ func TestTheFooterComesOnceInTheLanguageOfTheList(t *testing.T) {
 			t.Errorf("%s: the link does not stand once", language)
 		}
 	}
-	shown := parts("multipart/alternative", "Content-Type: text/plain\n\nhello", "Content-Type: text/html\n\n<a href=\"http://{{Unsubscribe}}\">x</a>")
-	wantNone(t, "a mail that shows the link", string(compileRender(t, shown, "x").Bytes()), "To stop receiving it", "--------")
+}
+
+// Of alternatives a reader sees one; of other parts all.
+func TestEveryReaderIsShownTheLinkAndNobodyTwice(t *testing.T) {
+	const plain, linked = "Content-Type: text/plain\n\nhello", "Content-Type: text/plain\n\n{{Unsubscribe}}"
+	const page, linkedPage = "Content-Type: text/html\n\n<p>hello</p>", "Content-Type: text/html\n\n<a href=\"http://{{Unsubscribe}}\">x</a>"
+	mixed := func(all ...string) string { return strings.ReplaceAll(parts("multipart/mixed", all...), "=_b", "=_c") }
+	for name, tc := range map[string]struct {
+		raw        string
+		text, html int // links, of which a footer's
+		footers    int
+	}{
+		"neither":                {parts("multipart/alternative", plain, page), 1, 1, 2},
+		"both":                   {parts("multipart/alternative", linked, linkedPage), 1, 1, 0},
+		"the text":               {parts("multipart/alternative", linked, page), 1, 1, 1},
+		"the HTML":               {parts("multipart/alternative", plain, linkedPage), 1, 1, 1},
+		"HTML alone":             {"From: a@example.com\n" + linkedPage, 1, 1, 0},
+		"a part before the last": {mixed(linked, page), 2, 0, 0},
+		"no part of two":         {mixed(plain, page), 1, 1, 2},
+	} {
+		c := compile(t, tc.raw)
+		r := receive(t, c.Render(copyTo(c, "a@b.example", nil), "TOKEN_7").Bytes())
+		if name == "a part before the last" {
+			tc.text = strings.Count(r.text, theLink) // the page has a text of its own
+		}
+		if text, html := strings.Count(r.text, theLink), strings.Count(r.html, theLink); text != tc.text || html != tc.html {
+			t.Errorf("%s: %d links in text, %d in HTML:\n%s", name, text, html, r.raw)
+		}
+		if n := strings.Count(r.text, "--------") + strings.Count(r.html, "To stop receiving it"); n != tc.footers {
+			t.Errorf("%s: %d footers:\n%s", name, n, r.raw)
+		}
+	}
 }
 
 func TestTheFooterStandsAtTheEndOfTheMail(t *testing.T) {

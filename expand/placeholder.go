@@ -114,7 +114,7 @@ func literal(inner string) (string, bool) {
 		return "", false
 	}
 	text := string(r[1 : len(r)-1])
-	return text, strings.ContainsAny(text, "{}｛｝")
+	return text, strings.ContainsAny(text, "{}｛｝") || strings.EqualFold(text, "%7B%7B")
 }
 
 func (f *finder) pass(g glyph) {

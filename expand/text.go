@@ -15,7 +15,8 @@ type text struct {
 	delsp   bool
 	changed bool // else the part stays as it is
 	pieces  []piece
-	fills   int // placeholders in it
+	fills   int  // placeholders in it
+	link    bool // it shows the unsubscribe link
 }
 
 // textPieces compiles plain text. A placeholder may go over one line end, where a
