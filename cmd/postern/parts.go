@@ -103,11 +103,15 @@ func (c *Config) signingKeys() (*sign.Keys, error) {
 
 // fields is the vocabulary: what the configuration says, what was seen before.
 func (c *Config) fields(index *directory.Index) (*expand.Fields, error) {
+	return c.vocabulary(index.Fields())
+}
+
+func (c *Config) vocabulary(learnt map[string]string) (*expand.Fields, error) {
 	defs := map[string]expand.FieldDef{}
 	for name, f := range c.Fields {
 		defs[name] = expand.FieldDef{Type: f.Type, Alias: f.Alias}
 	}
-	return expand.NewFields(defs, index.Fields())
+	return expand.NewFields(defs, learnt)
 }
 
 // checkFilters compiles every list's filter, so that a mistake stops the start.
