@@ -51,7 +51,7 @@ func Review(in Input, c *Compiled) []Warning {
 
 const (
 	maxPage     = 102 << 10 // octets of HTML that Gmail shows without a click
-	maxReviewed = 4 << 20   // octets of a text that are looked at: a text takes thirty times its size here
+	maxReviewed = 2 << 20   // octets of a text that are looked at: a text takes thirty times its size here
 )
 
 func (r *reviewer) read(t *text) {
@@ -97,7 +97,7 @@ func (r *reviewer) say(code string, places ...string) {
 	all, known := r.found[code]
 	for _, p := range places {
 		p = clipRunes(cleanValue(strings.ReplaceAll(p, hole, "{{…}}")), 70)
-		if !slices.Contains(all, p) && len(all) < 1000 {
+		if !slices.Contains(all, p) && len(all) < 200 {
 			all = append(all, p)
 		}
 	}

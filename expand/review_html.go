@@ -279,8 +279,8 @@ func (r *reviewer) traces(name string, at map[string]string) {
 // Earlier mails as they stand below an answer: a line above them, the first fields of
 // their header, or an introduction.
 var (
-	separator = regexp.MustCompile(`(?i)-{3,} ?(original message|forwarded message|original appointment|원본 메시지|원본 메일|전달된 메시지|전달된 메일) ?-{3,}`)
-	oldHeader = regexp.MustCompile(`(?mi)^[>\s]*\**(from|보낸 ?사람|발신자|발신인)\**[ \x{a0}]*:.*\n+[>\s]*\**(sent|date|to|보낸 ?날짜|보낸 ?시간|날짜|일시|받는 ?사람|수신)\**[ \x{a0}]*:`)
+	separator = regexp.MustCompile(`(?i)--- ?(original message|forwarded message|original appointment|원본 메시지|원본 메일|전달된 메시지|전달된 메일) ?---`)
+	oldHeader = regexp.MustCompile(`(?mi)^[>\s]*\**(from|보낸 ?사람|발신자|발신인)\**[ \x{a0}]*:(?:.*\n+[>\s]*\**(sent|보낸 ?날짜|보낸 ?시간)|.*@.*\n+[>\s]*\**(date|to|subject|날짜|일시|받는 ?사람|수신인?|제목))\**[ \x{a0}]*:`)
 	wrote     = regexp.MustCompile(`(?mi)^on .{8,120}wrote:\s*$|님이 (작성|보냄|쓴 글) ?:\s*$`)
 )
 

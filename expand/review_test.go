@@ -59,10 +59,10 @@ func TestReviewOfAMailInWhichNothingIsOdd(t *testing.T) {
 	for name, raw := range map[string]string{
 		"a page": titled("Hello {{Name|friend}}", mixed(`<h1 title="for {{Name|you}}">Winter [new]</h1><p>{see} the [1] list, [Date] today, [Unsubscribe]</p>
 <p class=MsoNormal><del>298,000</del> 228,000</p><a name=top></a><a href="#top">up</a><a href="tel:0212345678">call</a><a href="mailto:shop@example.com?subject=Hi">shop@example.com</a>
-<a href="https://www.example.com/a?n={{Name|you}}">shop.example.com/coats</a> <a href="https://example.com">www.example.com</a> <a href="https://x.example/">index.html</a>
+<a href="https://www.example.com/a?n={{Name|you}}">shop.example.com/coats</a> <a href="https://example.com">www.example.com</a> <a href="https://xn--bj0bj06e.example/">https://한글.example</a> <a href="https://x.example/">index.html</a>
 <img src="cid:coat" alt=""><img src="https://x.example/{{Email}}.png" alt=x><img src="https://x.example/t.gif" width=1 height=1>
-<a href="{{Shop|https://shop.example.com}}">shop</a><style>p{margin:0}</style><!-- a note {Name} -->`, "Winter [new]\n{see} the [1] list", picture("coat", 3000))),
-		"a text":        titled("Sale! Sale!", textMail("Hello {{Name|friend}},\n> quoted by us\nFrom: 10 to 12\nsee https://example.com/a.")),
+<a href="{{Shop|https://shop.example.com}}">shop</a><style>p{margin:0}</style><!-- a note {Name} -->`, "Winter [new]\n{see} the [1] list today, up, call, shop.example.com, https://www.example.com", picture("coat", 3000))),
+		"a text":        titled("Sale! Sale!", textMail("Hello {{Name|friend}},\n> quoted by us\nFrom: Seoul\nTo: Jeju\nsee https://example.com/a.")),
 		"only a Re":     titled("Regarding ABC and DEF", textMail("x")),
 		"Word's marks":  page(`<p class="MsoNormal">{<span class=SpellE>not</span> a field}</p><style>p.MsoCommentText{margin:0}</style>`),
 		"Korean":        titled("=?utf-8?B?"+"6rKo7Jq4IOy9lO2KuA==?=", page(`<p>[공지] {{이름|고객}}님께</p>`)),
@@ -116,6 +116,7 @@ func oddMails() []oddMail {
 		{"single-marks", textMail("Hi ${Name} and #{ Point }"), "${Name}, #{ Point }"},
 		{"single-marks", with("<p>{<b>이</b>름}님</p>"), "{이름}"},
 		{"single-marks", with("<p>｛이름｝님</p>"), "{이름}"},
+		{"single-marks", with("<p>［이름］님, {Na&#8203;me}</p>"), "[이름], {Name}"},
 		{"single-marks", link("https://example.com/?n=%7BName%7D"), "{Name}"},
 		{"not-filled", with("<!-- for {{Name}} -->"), "{{Name}}"},
 		{"not-filled", with("<style>p:after{content:'{{Name}}'}</style>"), "{{Name}}"},
@@ -145,15 +146,19 @@ func oddMails() []oddMail {
 		{"file-link", link(`C:\a.pdf`), `C:\a.pdf`},
 		{"private-link", link("http://localhost:3000/"), "localhost"},
 		{"private-link", link("http://192.168.0.7/a"), "192.168.0.7"},
+		{"private-link", link("http://127.0.0.1:8080/a"), "127.0.0.1"},
 		{"private-link", link("https://[fd00::1]/a"), "fd00::1"},
 		{"private-link", link("https://intranet/a"), "https://intranet/a"},
 		{"private-link", link("https://me@wiki.corp:8443/a"), "wiki.corp"},
 		{"private-link", img("https://cdn.internal/a.png"), "cdn.internal"},
 		{"private-link", textMail("see http://10.0.0.1/x."), "http://10.0.0.1/x"},
 		{"rewritten-link", link("https://kor01.safelinks.protection.outlook.com/?url=https%3A%2F%2Fexample.com%2F"), "safelinks"},
+		{"rewritten-link", with(`<a href="https://kor01.safelinks.protection.outlook.com/?url=x">https://example.com</a>`), "safelinks"},
 		{"shortener", link("https://bit.ly/3abc"), "bit.ly"},
+		{"shortener", link("https://me@BIT.ly./3abc"), "BIT.ly"},
 		{"mismatched-link", with(`<a href="https://click.example.org/x">https://shop.example.com</a>`), "click.example.org"},
 		{"mismatched-link", with(`<a href="https://click.example.org/x"><b>www.shop.com</b>/sale</a>`), "www.shop.com/sale"},
+		{"mismatched-link", with(`<a href="https://click.example.org/x">www.&#8203;shop.com</a>`), "www.shop.com"},
 		{"missing-picture", img("cid:nowhere@x"), "nowhere@x"},
 		{"file-picture", img("file:///C:/a.png"), "C:/a.png"},
 		{"http-picture", img("http://x.example/a.png"), "http://x.example/a.png"},
@@ -169,6 +174,7 @@ func oddMails() []oddMail {
 		{"quoted-mail", with(`<blockquote type="cite">x</blockquote>`), ""},
 		{"quoted-mail", with(`<div id=divRplyFwdMsg>x</div>`), ""},
 		{"quoted-mail", with("<p><b>From:</b> Kim &lt;kim@example.com&gt;<br><b>Sent:</b> Monday<br>To: x</p>"), ""},
+		{"quoted-mail", with("<p><b>From: </b>kim@example.com</p><p><b>To: </b>x</p>"), ""},
 		{"quoted-mail", with("<p><b>보낸 사람:</b> 김<br><b>보낸 날짜:</b> 월요일</p>"), ""},
 		{"quoted-mail", textMail("Hi\n\n-----Original Message-----\nFrom: x"), ""},
 		{"quoted-mail", textMail("Hi\n\nOn Mon, 23 Nov 2026, Kim wrote:\n> x"), ""},
