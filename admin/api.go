@@ -30,6 +30,9 @@ type API struct {
 	// Learn is told the attributes that an import brought, and their types; may
 	// be nil.
 	Learn func(fields map[string]string) error
+	// Fields are the attributes that imports and expansion have brought, and their
+	// types.
+	Fields func() map[string]string
 	// Compact makes spool.db small again; nil while the spool is open for work.
 	Compact func(ctx context.Context) (before, after int64, err error)
 	// Lanes tells how the lanes stand; nil where no gateway runs.
@@ -58,6 +61,7 @@ func (a *API) Handler() http.Handler {
 		"PATCH /api/users/{email}":      a.changeUser,
 		"POST /api/users/import":        a.importUsers,
 		"GET /api/users/export":         a.exportUsers,
+		"GET /api/fields":               a.listFields,
 		"POST /api/spool/check":         a.checkSpool,
 		"POST /api/spool/compact":       a.compactSpool,
 		"GET /api/spool/backup":         a.backupSpool,

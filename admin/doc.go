@@ -21,6 +21,7 @@
 //	GET   /api/users?limit=                      one user a line
 //	GET   /api/users/EMAIL    PATCH /api/users/EMAIL
 //	POST  /api/users/import   GET   /api/users/export     CSV
+//	GET   /api/fields                            learnt fields: name and type
 //	POST  /api/spool/check    POST  /api/spool/compact    GET /api/spool/backup
 //	GET   /api/lanes          POST  /api/login-link
 //	GET   /api/sessions?address=&failed=         the last SMTP sessions, newest first

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"time"
 
@@ -140,6 +141,18 @@ func progressOf(p directory.Progress) progress { return progress{p.Rows, p.Store
 type rowError struct {
 	Row   int    `json:"row"` // the line on which it begins; the header is on 1
 	Error string `json:"error"`
+}
+
+// listFields is GET /api/fields: the learnt fields and their types. What the
+// configuration names is not among them, unless it was seen too.
+func (a *API) listFields(w http.ResponseWriter, _ *http.Request) error {
+	if a.Fields == nil {
+		return &conflict{"there is no memory of fields here"}
+	}
+	fields := map[string]string{}
+	maps.Copy(fields, a.Fields())
+	answer(w, http.StatusOK, fields)
+	return nil
 }
 
 // exportUsers is GET /api/users/export: CSV.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"testing"
 
 	"postern/directory"
 	"postern/mail"
@@ -87,3 +88,20 @@ func (s *users) Update(_ context.Context, key mail.Address, c directory.Change) 
 }
 
 func (s *users) Close() error { return nil }
+
+func TestFieldsAreThoseThatWereLearnt(t *testing.T) {
+	g := newGateway(t)
+	if w := g.do("GET", "/api/fields", ""); w.Code != 409 {
+		t.Errorf("without a memory: %d %s", w.Code, w.Body)
+	}
+	for _, learnt := range []map[string]string{nil, {"City": "string", "Point": "number"}} {
+		g.Fields = func() map[string]string { return learnt }
+		want := map[string]any{}
+		for name, typ := range learnt {
+			want[name] = typ
+		}
+		if got := g.get("GET", "/api/fields", "", 200); !maps.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+}

@@ -58,6 +58,12 @@
 // what is missing, and the body stays as it is. [SevenBit] encodes what an upstream
 // cannot carry so, and no more; the relay asks for it before it signs.
 //
+// # Review
+//
+// [Review] says of a mail that was compiled what a careful colleague would: a link
+// that nobody can open, {Name} with single braces, an earlier mail below. It refuses
+// nothing; docs/writing.md explains its warnings.
+//
 // # Promises
 //
 // The same copy and token render to the same octets. Render allocates nothing of

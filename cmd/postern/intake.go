@@ -345,22 +345,9 @@ func (in *intake) split(rcpts []mail.Address) (lists []*ListConfig, ordinary []m
 func (in *intake) listMessage(sub *mail.Submitter, env mail.Envelope, l *ListConfig, raw []byte, now time.Time) (spool.Accepted, error) {
 	id := mail.NewID(now)
 	policy := l.policy()
-	if err := expand.CheckExpandable(raw, policy); err != nil {
-		return spool.Accepted{}, err
-	}
-	c, err := expand.Compile(in.input(id, policy, sub, raw, now))
+	c, compiled, err := in.compile(in.input(id, policy, sub, raw, now), sub)
 	if err != nil {
 		return spool.Accepted{}, err
-	}
-	if err := in.checkFrom(sub, c.HeaderFrom()); err != nil {
-		return spool.Accepted{}, err
-	}
-	compiled, err := c.MarshalBinary()
-	if err != nil {
-		return spool.Accepted{}, err
-	}
-	if limit := in.cfg.SMTP.MaxMessageBytes; int64(len(compiled)) > limit {
-		return spool.Accepted{}, mail.Refuse(552, "5.3.4", "a copy of this mail would have %d octets, and at most %d can be sent: a copy has a footer more than the mail, and text in other scripts than Latin grows when it is encoded for transfer; send a smaller attachment or less text", len(compiled), limit)
 	}
 	m := in.message(id, sub, env, raw, now)
 	m.List, m.Lane, m.State = &policy, l.Lane, mail.Expanding
@@ -369,6 +356,27 @@ func (in *intake) listMessage(sub *mail.Submitter, env mail.Envelope, l *ListCon
 	m.TokenKey = in.keyring.Newest()
 	m.Streaming = policy.Release == "immediate" && (policy.Missing == "skip" || !slices.Contains(m.Required, true))
 	return spool.Accepted{Message: m, Compiled: compiled}, nil
+}
+
+// compile reads a mail to a list, and its error is the answer to DATA; compiled is
+// what the spool keeps.
+func (in *intake) compile(what expand.Input, sub *mail.Submitter) (c *expand.Compiled, compiled []byte, err error) {
+	if err := expand.CheckExpandable(what.Raw, what.List); err != nil {
+		return nil, nil, err
+	}
+	if c, err = expand.Compile(what); err != nil {
+		return nil, nil, err
+	}
+	if err := in.checkFrom(sub, c.HeaderFrom()); err != nil {
+		return nil, nil, err
+	}
+	if compiled, err = c.MarshalBinary(); err != nil {
+		return nil, nil, err
+	}
+	if limit := in.cfg.SMTP.MaxMessageBytes; int64(len(compiled)) > limit {
+		return nil, nil, mail.Refuse(552, "5.3.4", "a copy of this mail would have %d octets, and at most %d can be sent: a copy has a footer more than the mail, and text in other scripts than Latin grows when it is encoded for transfer; send a smaller attachment or less text", len(compiled), limit)
+	}
+	return c, compiled, nil
 }
 
 func (in *intake) ordinaryMessage(sub *mail.Submitter, env mail.Envelope, to []mail.Address, raw []byte, now time.Time) (spool.Accepted, error) {

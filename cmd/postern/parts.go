@@ -103,11 +103,15 @@ func (c *Config) signingKeys() (*sign.Keys, error) {
 
 // fields is the vocabulary: what the configuration says, what was seen before.
 func (c *Config) fields(index *directory.Index) (*expand.Fields, error) {
+	return c.vocabulary(index.Fields())
+}
+
+func (c *Config) vocabulary(learnt map[string]string) (*expand.Fields, error) {
 	defs := map[string]expand.FieldDef{}
 	for name, f := range c.Fields {
 		defs[name] = expand.FieldDef{Type: f.Type, Alias: f.Alias}
 	}
-	return expand.NewFields(defs, index.Fields())
+	return expand.NewFields(defs, learnt)
 }
 
 // checkFilters compiles every list's filter, so that a mistake stops the start.
@@ -249,7 +253,7 @@ func learn(index *directory.Index, log *slog.Logger, name, typ string) {
 // newAPI is the administrators' JSON API over these files.
 func newAPI(s *spool.Spool, store directory.Store, index *directory.Index,
 	render func(*mail.Message, *mail.Copy) (mail.Content, error), log *slog.Logger) *admin.API {
-	return &admin.API{Spool: s, Users: store, Render: render, Learn: index.Learn, Log: log}
+	return &admin.API{Spool: s, Users: store, Render: render, Learn: index.Learn, Fields: index.Fields, Log: log}
 }
 
 // adminPages are the pages over api; url says where they are, once they are open.

@@ -69,8 +69,11 @@ func (r *renderer) preview(m *mail.Message, c *mail.Copy) (mail.Content, error) 
 	if r.load(m, e); e.err != nil {
 		return mail.Content{}, e.err
 	}
-	return e.render(c, "shown-to-an-administrator"), nil
+	return e.render(c, previewToken), nil
 }
+
+// previewToken changes nobody.
+const previewToken = "shown-to-an-administrator"
 
 func (r *renderer) entry(id mail.ID) *compiled {
 	r.mu.Lock()

@@ -27,6 +27,7 @@ type commandLine struct {
 
 	Serve    serveCmd    `cmd:"" help:"Run the gateway until SIGTERM."`
 	Demo     demoCmd     `cmd:"" help:"Show the main job on sample data: one message in, 200 signed copies out."`
+	Preview  previewCmd  `cmd:"" help:"Show what a mail to a list becomes, and what is odd in it."`
 	Users    usersCmd    `cmd:"" help:"Import, export, list, show and change the users of the directory."`
 	Queue    queueCmd    `cmd:"" help:"Look at messages, and pause, resume, cancel or retry them."`
 	Sessions sessionsCmd `cmd:"" help:"Show the last SMTP sessions of each client, and why one failed."`

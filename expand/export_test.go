@@ -1,0 +1,4 @@
+package expand
+
+// WarningCodes are all codes of a Warning.
+func WarningCodes() []string { return warningCodes() }
