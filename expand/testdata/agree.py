@@ -1,6 +1,6 @@
 """Reads the mails whose names stand in a file, one a line, with Python's email
 package and says, as JSON, what a reader sees: texts, what the HTML shows and links
-to, attachments."""
+to, attachments, and where a placeholder is left."""
 import email
 import email.header
 import email.policy
@@ -10,11 +10,12 @@ import json
 import sys
 
 # Clients write code page 949 under many names, and Python's codecs of these names
-# lack its later half.
+# lack its later half; what they call Latin-1 is the code page of Windows.
 KOREAN = {"euc-kr", "euckr", "ks_c_5601-1987", "ks_c_5601-1989", "ks_c_5601", "ksc5601", "korean"}
 BLOCKS = set("address article blockquote body br caption center dd div dl dt fieldset footer form h1 h2 h3 h4 h5 h6 head header hr "
              "html li main nav ol option p pre section table tbody td textarea tfoot th thead title tr ul".split())
 ATTRIBUTES = ("href", "src", "alt", "title")
+BRACES = ("{{", "｛｛", "%7b%7b")
 
 
 class Visible(html.parser.HTMLParser):
@@ -22,17 +23,16 @@ class Visible(html.parser.HTMLParser):
 
     def __init__(self):
         super().__init__(convert_charrefs=True)
-        self.text, self.attributes, self.hidden = [], [], ""
+        self.text, self.attributes, self.left, self.hidden = [], [], [], ""
 
     def handle_starttag(self, tag, attrs):
-        self.attributes += [[tag, n, v or ""] for n, v in attrs if n in ATTRIBUTES]
+        self.handle_startendtag(tag, attrs)
         if tag in ("script", "style"):
             self.hidden = tag
-        if tag in BLOCKS:
-            self.text.append("\n")
 
     def handle_startendtag(self, tag, attrs):
         self.attributes += [[tag, n, v or ""] for n, v in attrs if n in ATTRIBUTES]
+        self.left += ["%s %s=%s" % (tag, n, v) for n, v in attrs if braced(v or "")]
         if tag in BLOCKS:
             self.text.append("\n")
 
@@ -45,6 +45,14 @@ class Visible(html.parser.HTMLParser):
     def handle_data(self, data):
         if not self.hidden:
             self.text.append(data)
+            self.left += [data] if braced(data) else []
+
+    def handle_comment(self, data):
+        self.left += [data] if data.startswith("[if ") and braced(data) else []
+
+
+def braced(text):
+    return any(b in text.lower() for b in BRACES)
 
 
 def decoded(part):
@@ -55,7 +63,8 @@ def decoded(part):
             return octets.decode("utf-8")
         except UnicodeDecodeError:
             charset = "euc-kr"  # 8-bit text that does not say what it is
-    return octets.decode("cp949" if charset in KOREAN else charset, "replace")
+    charset = {"iso-8859-1": "cp1252"}.get(charset, "cp949" if charset in KOREAN else charset)
+    return octets.decode(charset, "replace")
 
 
 def unflowed(text, delsp):
@@ -115,12 +124,14 @@ def subject(m):
 def seen(path):
     m = read(path)
     out = {"subject": subject(m), "from": addresses(m["from"]), "to": addresses(m["to"]),
-           "texts": [], "htmls": [], "visible": [], "attributes": [], "files": []}
+           "texts": [], "htmls": [], "visible": [], "attributes": [], "left": [], "files": []}
     out["defects"] = [repr(d) for p in m.walk() for d in p.defects] + [repr(d) for h in m.values() for d in h.defects]
     for part in leaves(m):
         kind = part.get_content_type()
         if kind not in ("text/plain", "text/html") or part.get_filename() or part.get_content_disposition() == "attachment":
             cid = (part["content-id"] or "").strip().strip("<>")
+            if kind == "text/x-amp-html" and braced(decoded(part)):
+                out["left"].append("AMP")
             out["files"].append([kind, part.get_filename() or "", hashlib.sha256(octets(part)).hexdigest(), cid])
             continue
         text = decoded(part).replace("\r\n", "\n")
@@ -131,10 +142,12 @@ def seen(path):
             out["htmls"].append(text)
             out["visible"].append("".join(v.text))
             out["attributes"].append(v.attributes)
+            out["left"] += v.left
         else:
             if (part.get_param("format") or "").lower() == "flowed":
                 text = unflowed(text, (part.get_param("delsp") or "").lower() == "yes")
             out["texts"].append(text)
+            out["left"] += [text] if braced(text) else []
     return out
 
 
