@@ -16,7 +16,7 @@ async function seen(path) {
     to: boxes(m.to),
     text: m.text || '',
     html: m.html || '',
-    files: m.attachments.map((a) => [
+    files: m.attachments.filter((a) => a.contentType !== 'text/x-amp-html').map((a) => [ // AMP is a text, but not to mailparser
       a.headers.get('content-type').value, // contentType may be guessed by the name
       a.filename || '',
       crypto.createHash('sha256').update(a.content).digest('hex'),

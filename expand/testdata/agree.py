@@ -15,6 +15,7 @@ KOREAN = {"euc-kr", "euckr", "ks_c_5601-1987", "ks_c_5601-1989", "ks_c_5601", "k
 BLOCKS = set("address article blockquote body br caption center dd div dl dt fieldset footer form h1 h2 h3 h4 h5 h6 head header hr "
              "html li main nav ol option p pre section table tbody td textarea tfoot th thead title tr ul".split())
 ATTRIBUTES = ("href", "src", "alt", "title")
+TEXTS = ("text/plain", "text/html", "text/x-amp-html")
 BRACES = ("{{", "｛｛", "%7b%7b")
 
 
@@ -32,7 +33,8 @@ class Visible(html.parser.HTMLParser):
 
     def handle_startendtag(self, tag, attrs):
         self.attributes += [[tag, n, v or ""] for n, v in attrs if n in ATTRIBUTES]
-        self.left += ["%s %s=%s" % (tag, n, v) for n, v in attrs if braced(v or "")]
+        # originalsrc is a note of Outlook's Safe Links to itself.
+        self.left += ["%s %s=%s" % (tag, n, v) for n, v in attrs if n != "originalsrc" and braced(v or "")]
         if tag in BLOCKS:
             self.text.append("\n")
 
@@ -94,7 +96,9 @@ def octets(part):
 
 
 def addresses(header):
-    return [[a.display_name, a.addr_spec] for a in header.addresses] if header is not None else []
+    """Names and addresses; mailparser shows no name that is the address again."""
+    both = [[a.display_name, a.addr_spec] for a in header.addresses] if header is not None else []
+    return [["" if name == spec else name, spec] for name, spec in both]
 
 
 def read(path):
@@ -128,18 +132,16 @@ def seen(path):
     out["defects"] = [repr(d) for p in m.walk() for d in p.defects] + [repr(d) for h in m.values() for d in h.defects]
     for part in leaves(m):
         kind = part.get_content_type()
-        if kind not in ("text/plain", "text/html") or part.get_filename() or part.get_content_disposition() == "attachment":
+        if kind not in TEXTS or part.get_filename() or part.get_content_disposition() == "attachment":
             cid = (part["content-id"] or "").strip().strip("<>")
-            if kind == "text/x-amp-html" and braced(decoded(part)):
-                out["left"].append("AMP")
             out["files"].append([kind, part.get_filename() or "", hashlib.sha256(octets(part)).hexdigest(), cid])
             continue
         text = decoded(part).replace("\r\n", "\n")
-        if kind == "text/html":
+        if kind != "text/plain":
             v = Visible()
             v.feed(text)
             v.close()
-            out["htmls"].append(text)
+            out["htmls"] += [text] if kind == "text/html" else []
             out["visible"].append("".join(v.text))
             out["attributes"].append(v.attributes)
             out["left"] += v.left
