@@ -32,7 +32,7 @@ func forTexts() faults {
 	return faults{
 		"gmail-bold.eml": "refused",
 		// What Apple Mail makes of a link without a scheme.
-		"applemail-webdata.eml": "(text|links and the texts of pictures):\n.*/https%3A|unsubscribe links: 0",
+		"applemail-webdata.eml": "(text|links and the texts of pictures):\n.*/https%3A",
 		// The mark of a quotation is taken for a part of the fallback.
 		"gmail-reply.eml":        "text:\n.*the > station",
 		"thunderbird-flowed.eml": "text:\n.*강남점 > 근처",
@@ -249,6 +249,9 @@ func TestTextOfACopyIsTheOriginalsWithValues(t *testing.T) {
 			if len(before.Texts) == 0 {
 				after.Texts = nil
 			}
+			if strings.HasPrefix(after.Subject, "(광고)") { // the label of advertising has its own tests
+				before.Subject, after.Subject = "", ""
+			}
 			forTexts().report(t, c.name, slices.Concat(
 				differ("Subject", shown(after.Subject), shown(filled(before.Subject, inText))),
 				unlike("text", before.Texts, after.Texts, inText),
@@ -288,21 +291,23 @@ func added(short, long string) (string, bool) {
 	return "", false
 }
 
-// unlikeAttributes compares links and the texts of pictures. More unsubscribe links
-// may come than there were: the footer's, and around one that stands in text.
+// unlikeAttributes compares links and the texts of pictures. Links to unsubscribe and
+// to write to somebody may come between: the footer's, and around one that stands in
+// text.
 func unlikeAttributes(before, after bySomebody) []string {
-	link := [3]string{"a", "href", theLink}
-	apart := func(all [][3]string) (links int, others [][3]string) {
-		others = slices.DeleteFunc(all, func(a [3]string) bool { return a == link })
-		return len(all) - len(others), others
+	wanted, got := attributesFilled(before), slices.Concat(after.Attributes...)
+	n := 0
+	odd := slices.ContainsFunc(got, func(a [3]string) bool {
+		if n < len(wanted) && a == wanted[n] {
+			n++
+			return false
+		}
+		return a[1] != "href" || a[2] != theLink && !strings.HasPrefix(a[2], "mailto:")
+	})
+	if !odd && n == len(wanted) {
+		return nil
 	}
-	wanted, rest := apart(attributesFilled(before))
-	got, has := apart(slices.Concat(after.Attributes...))
-	problems := differ("links and the texts of pictures", has, rest)
-	if got < wanted {
-		problems = append(problems, fmt.Sprintf("unsubscribe links: %d, want %d or more", got, wanted))
-	}
-	return problems
+	return []string{fmt.Sprintf("links and the texts of pictures:\n got %v\nwant %v", got, wanted)}
 }
 
 func attributesFilled(m bySomebody) [][3]string {
