@@ -67,6 +67,7 @@ func newRecipient(t *testing.T, language string, values map[string]string) *reci
 	in := input(t, "")
 	in.List.Language = language
 	values[expand.FieldEmail], values[expand.FieldUnsubscribe], values[expand.FieldList] = "min@example.net", theLink, in.List.Name
+	values["Preferences"] = in.BaseURL + "/p/TOKEN_7"
 	values[expand.FieldDate] = in.Date.Format("2 January 2006")
 	if language == "ko" {
 		values[expand.FieldDate] = in.Date.Format("2006년 1월 2일")

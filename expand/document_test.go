@@ -165,9 +165,9 @@ func (c *comparison) sameMark(o, d token) bool {
 		switch {
 		case o.Name == "META" && (name == "content" || name == "charset"):
 			want = charsetOf(name, want)
-		case name == "href" || name == "src":
+		case slices.Contains([]string{"href", "src", "background", "action", "poster"}, name):
 			want = c.link(want)
-		case name == "alt" || name == "title":
+		case slices.Contains([]string{"alt", "title", "aria-label", "summary", "placeholder"}, name):
 			want = c.r.fill(want)
 		}
 		if d.Attrs[i] != [2]string{name, want} {
@@ -195,24 +195,31 @@ func charsetOf(name, value string) string {
 }
 
 // Placeholders as the reader sees them, invisible characters between the braces
-// included, and in links, where clients percent-encode the braces.
+// included, and in links, where clients percent-encode the braces. Outlook puts
+// http:// before a link.
 var (
-	placeholder = regexp.MustCompile(`(https?://)?[{｛]` + unseen + `[{｛]([^{}｛｝]*)[}｝]` + unseen + `[}｝]`)
+	placeholder = regexp.MustCompile(`(https?://)?[{｛]` + ghosts + `[{｛](\s*` + quotes + `[^{}]*[{}]+[^{}]*` + quotes + `\s*|[^{}｛｝]*)[}｝]` + ghosts + `[}｝]`)
 	inLink      = regexp.MustCompile(`(?i)(?:[{｛]|%7b|%ef%bd%9b){2}(.*?)(?:[}｝]|%7d|%ef%bd%9d){2}`)
 )
 
-const unseen = `[\x{ad}\x{200b}-\x{200f}\x{202a}-\x{202e}\x{2060}-\x{2069}\x{feff}]*`
+const (
+	ghosts = `[\x{ad}\x{200b}-\x{200f}\x{202a}-\x{202e}\x{2060}-\x{2069}\x{feff}]*`
+	quotes = "[\"'“”„‘’]"
+)
 
 // field is what the inside of a placeholder calls, and what stands where r has no
 // value.
 func (r *recipient) field(inner string) (field, fallback string) {
-	inner = regexp.MustCompile(unseen).ReplaceAllString(strings.ReplaceAll(inner, "｜", "|"), "")
+	inner = regexp.MustCompile(ghosts).ReplaceAllString(strings.ReplaceAll(inner, "｜", "|"), "")
 	name, fallback, _ := strings.Cut(inner, "|")
-	field, _ = r.in.Vocabulary.Resolve(name)
+	field, _ = r.in.Vocabulary.Resolve(regexp.MustCompile(quotes).ReplaceAllString(name, ""))
 	return field, strings.Join(strings.Fields(fallback), " ")
 }
 
 func (r *recipient) value(inner string) string {
+	if strings.ContainsAny(inner, "{}") { // {{"{{"}}: braces to be read
+		return regexp.MustCompile(`^\s*`+quotes+`|`+quotes+`\s*$`).ReplaceAllString(inner, "")
+	}
 	field, fallback := r.field(inner)
 	if v := r.values[field]; v != "" {
 		return v
@@ -220,8 +227,14 @@ func (r *recipient) value(inner string) string {
 	return fallback
 }
 
-// link fills a link: the unsubscribe link is one itself, and the scheme goes that
-// Outlook put before it; other values are percent-encoded.
+// isLink says whether the inside of a placeholder calls a link of ours.
+func (r *recipient) isLink(inner string) bool {
+	field, _ := r.field(inner)
+	return field == expand.FieldUnsubscribe || field == "Preferences"
+}
+
+// link fills a link: one of ours is one itself, and what Outlook put around it
+// goes; other values are percent-encoded.
 func (c *comparison) link(s string) string {
 	var out strings.Builder
 	at := 0
@@ -231,8 +244,11 @@ func (c *comparison) link(s string) string {
 			inner = plain
 		}
 		value := c.r.value(inner)
-		if field, _ := c.r.field(inner); field == expand.FieldUnsubscribe && isScheme(s[:m[0]]) {
-			before, c.links = "", c.links+1
+		if scheme := s[:m[0]]; c.r.isLink(inner) && (scheme == "" || scheme == "http://" || scheme == "https://") {
+			c.show(inner)
+			if before = ""; scheme != "" && s[m[1]:] == "/" {
+				return value
+			}
 		} else if value = strings.ReplaceAll(url.QueryEscape(value), "+", "%20"); strings.HasPrefix(s, "mailto:") {
 			value = strings.ReplaceAll(value, "%40", "@")
 		}
@@ -242,15 +258,24 @@ func (c *comparison) link(s string) string {
 	return out.String() + s[at:]
 }
 
-func isScheme(s string) bool { return s == "" || s == "http://" || s == "https://" }
+// show counts what is the unsubscribe link.
+func (c *comparison) show(inner string) {
+	if field, _ := c.r.field(inner); field == expand.FieldUnsubscribe {
+		c.links++
+	}
+}
 
-// find gives where the placeholders of a text are and what is in them. The scheme
-// that Outlook put before an unsubscribe link goes with it.
+// find gives where the placeholders of a text are and what is in them. What Outlook
+// put around a link of ours goes with it.
 func (r *recipient) find(s string) [][]int {
 	found := placeholder.FindAllStringSubmatchIndex(s, -1)
 	for _, m := range found {
-		if field, _ := r.field(s[m[4]:m[5]]); field != expand.FieldUnsubscribe && m[2] >= 0 {
+		scheme := m[2] >= 0
+		switch {
+		case scheme && !r.isLink(s[m[4]:m[5]]):
 			m[0] = m[3]
+		case scheme && strings.HasPrefix(s[m[1]:], "/") && strings.ContainsAny((s + " ")[m[1]+1:m[1]+2], " \t\r\n<>\"'"):
+			m[1]++
 		}
 	}
 	return found
@@ -313,8 +338,8 @@ func (c *comparison) stretches() []stretch {
 			from, to := max(f[0], start), min(f[1], end)
 			inner := text.String()[f[4]:f[5]]
 			all = append(all, stretch{gap, text.String()[from:to], c.r.value(inner), n + 1, from == f[0], to == f[1]})
-			if field, _ := c.r.field(inner); field == expand.FieldUnsubscribe && to == f[1] {
-				c.links++
+			if to == f[1] {
+				c.show(inner)
 			}
 			if at = to; to < f[1] {
 				break
