@@ -51,10 +51,9 @@ type comparison struct {
 	r                *recipient
 	original, copied document
 	problems         []string
-	fills            []fill  // what makes the original the copy
-	links            int     // how often the copy shows the unsubscribe link
-	footer           int     // the node of the copy with which the footer starts; 0 without one
-	after            []token // what stands behind the footer
+	fills            []fill // what makes the original the copy
+	links            int    // how often the copy shows the unsubscribe link
+	footer           int    // the node of the copy with which the footer starts; 0 without one
 }
 
 func (c *comparison) compare() {
@@ -106,7 +105,7 @@ func (c *comparison) cutFooter() {
 		if !whole(d.marks[from:from+more]) || !slices.EqualFunc(o.marks, rest, sameKind) {
 			continue
 		}
-		c.footer, c.after = d.marks[from].Node, d.marks[from+more:]
+		c.footer = d.marks[from].Node
 		around := token{Name: d.gaps[from].Name + d.gaps[from+more].Name}
 		c.copied = document{rest, slices.Concat(d.gaps[:from], []token{around}, d.gaps[from+more+1:])}
 		c.blanks(from)
