@@ -58,6 +58,7 @@ func quietly(profile string) []string {
 type Browser struct {
 	to      io.Writer
 	from    *bufio.Reader
+	stderr  string // the file of what it says
 	session string
 	calls   int
 	events  []string // that came and that nobody has awaited yet
@@ -72,7 +73,7 @@ func NewBrowser(t testing.TB, width int) *Browser {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(profile) })
-	b := &Browser{}
+	b := &Browser{stderr: filepath.Join(profile, "stderr")}
 	// No name is found, and no proxy listens at port 1.
 	b.start(t, exec.Command(Command(t, "chromium"), append(quietly(profile), "--remote-debugging-pipe", "--disable-frame-rate-limit", "--disable-gpu-vsync",
 		"--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-server=127.0.0.1:1", "--proxy-bypass-list=<-loopback>")...))
@@ -98,12 +99,18 @@ func (b *Browser) start(t testing.TB, cmd *exec.Cmd) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.ExtraFiles = []*os.File{calls, answers}
+	stderr, err := os.Create(b.stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.ExtraFiles, cmd.Stderr = []*os.File{calls, answers}, stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	calls.Close()
-	answers.Close()
+	for _, its := range cmd.ExtraFiles {
+		its.Close()
+	}
+	stderr.Close()
 	b.to, b.from = to, bufio.NewReaderSize(from, 1<<20)
 	t.Cleanup(func() {
 		to.Close() // it ends when its pipe does
@@ -169,7 +176,7 @@ func (b *Browser) call(t testing.TB, method string, params, answer any) {
 		t.Fatal(err)
 	}
 	if _, err := b.to.Write(append(m, 0)); err != nil {
-		t.Fatalf("chromium has ended: %v", err)
+		b.ended(t, err)
 	}
 	for {
 		said := b.read(t)
@@ -199,7 +206,7 @@ func (b *Browser) read(t testing.TB) (m message) {
 	t.Helper()
 	raw, err := b.from.ReadBytes(0)
 	if err != nil {
-		t.Fatalf("chromium has ended: %v", err)
+		b.ended(t, err)
 	}
 	if err := json.Unmarshal(raw[:len(raw)-1], &m); err != nil {
 		t.Fatal(err)
@@ -208,4 +215,10 @@ func (b *Browser) read(t testing.TB) (m message) {
 		b.events = append(b.events, m.Method)
 	}
 	return m
+}
+
+func (b *Browser) ended(t testing.TB, err error) {
+	t.Helper()
+	said, _ := os.ReadFile(b.stderr)
+	t.Fatalf("chromium has ended: %v\n%s", err, said)
 }
