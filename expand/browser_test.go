@@ -138,7 +138,7 @@ func (b *viewer) compare(t *testing.T, r *recipient, mail string, originals, cop
 	links, same := 0, true
 	for i := range originals {
 		name := fmt.Sprintf("%s-%d-", mail, i)
-		c := &comparison{r: r, fills: []fill{}, original: b.open(t, originals[i])}
+		c := &comparison{r: r, source: originals[i], fills: []fill{}, original: b.open(t, originals[i])}
 		if r.first {
 			b.keep(t, name+"original")
 		}
@@ -166,11 +166,11 @@ func (b *viewer) looksTyped(t *testing.T, c *comparison, original string, copied
 	height := b.height(t)
 	if c.footer > 0 {
 		b.Eval(t, fmt.Sprintf("nodes[%d].getBoundingClientRect().top", c.footer), &height)
-		copied = b.Picture(t, pageWidth, height)
+		copied = b.Picture(t, pageWidth, max(height, 1))
 	}
 	b.open(t, original)
 	b.fill(t, c.fills)
-	return (c.footer > 0 || b.height(t) == height) && bytes.Equal(b.Picture(t, pageWidth, height), copied)
+	return height > 0 && (c.footer > 0 || b.height(t) == height) && bytes.Equal(b.Picture(t, pageWidth, height), copied)
 }
 
 // open shows HTML and says what the browser makes of it. A file that starts with a

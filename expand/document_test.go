@@ -49,6 +49,7 @@ type fill struct {
 // comparison is of an original and its copy for r.
 type comparison struct {
 	r                *recipient
+	source           string // of the original
 	original, copied document
 	problems         []string
 	fills            []fill // what makes the original the copy
@@ -106,11 +107,31 @@ func (c *comparison) cutFooter() {
 			continue
 		}
 		c.footer = d.marks[from].Node
-		around := token{Name: d.gaps[from].Name + d.gaps[from+more].Name}
-		c.copied = document{rest, slices.Concat(d.gaps[:from], []token{around}, d.gaps[from+more+1:])}
+		if starts(d.marks[from+more:]) > behindBody(c.source) {
+			c.problem("the footer is not at the end, but here: %s", around(d, from))
+		}
+		between := token{Name: d.gaps[from].Name + d.gaps[from+more].Name}
+		c.copied = document{rest, slices.Concat(d.gaps[:from], []token{between}, d.gaps[from+more+1:])}
 		c.blanks(from)
 		return
 	}
+}
+
+// starts counts elements, without those that a parser adds.
+func starts(marks []token) (n int) {
+	for _, m := range marks {
+		if m.Kind == "<" && m.Name != "TBODY" {
+			n++
+		}
+	}
+	return n
+}
+
+// behindBody counts the elements that programs on the way put behind the end of
+// the body, and that browsers move into it.
+func behindBody(html string) int {
+	end := strings.LastIndex(strings.ToLower(html), "</body")
+	return strings.Count(tags(html[max(0, end):]), "<") - strings.Count(tags(html[max(0, end):]), "</")
 }
 
 // blanks forgets where blanks stand around the footer, with which a paragraph ends

@@ -7,15 +7,16 @@ import json
 import re
 import sys
 
-# Outlook and Exchange write these names and mean code page 949.
-KOREAN = {"ks_c_5601-1987", "ks_c_5601", "euc-kr", "euc_kr", "ksc5601", "korean"}
+# What mail programs mean by these names, and mail readers understand.
+MEANT = dict.fromkeys(["ks_c_5601-1987", "ks_c_5601", "euc-kr", "euc_kr", "ksc5601", "korean"], "cp949")
+MEANT.update(dict.fromkeys(["iso-8859-1", "latin1", "us-ascii"], "cp1252"))
 
 
 def text(part):
     octets = part.get_payload(decode=True)
     said = re.search(rb"charset\s*=\s*[\"']?([^\s;\"'>]+)", octets[:4096], re.I)
     charset = part.get_content_charset() or (said.group(1).decode("ascii").lower() if said else "utf-8")
-    return octets.decode("cp949" if charset in KOREAN else charset)
+    return octets.decode(MEANT.get(charset, charset))
 
 
 def leaves(part):
