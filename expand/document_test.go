@@ -15,7 +15,8 @@ type token struct {
 	Kind  string // < > text style comment if endif doctype
 	Name  string // of an element; else the text
 	Attrs [][2]string
-	Node  int // its index in the page
+	Node  int    // its index in the page
+	link  string // of a text: what in it is a link that the original has not
 }
 
 // document is a page as marks and the texts in the gaps between them: a text, be
@@ -44,6 +45,7 @@ func newDocument(tokens []token) document {
 type fill struct {
 	Node       int
 	Attr, Text string
+	Link       string // what in the text is made a link
 }
 
 // comparison is of an original and its copy for r.
@@ -53,11 +55,12 @@ type comparison struct {
 	original, copied document
 	problems         []string
 	fills            []fill // what makes the original the copy
-	links            int    // how often the copy shows the unsubscribe link
+	linked           bool   // the copy shows the unsubscribe link
 	footer           int    // the node of the copy with which the footer starts; 0 without one
 }
 
 func (c *comparison) compare() {
+	c.unwrap()
 	c.cutFooter()
 	for i, o := range c.original.marks {
 		if i >= len(c.copied.marks) || !c.sameMark(o, c.copied.marks[i]) {
@@ -70,9 +73,7 @@ func (c *comparison) compare() {
 		return
 	}
 	c.texts()
-	if c.footer > 0 {
-		c.links++
-	}
+	c.linked = c.linked || c.footer > 0
 }
 
 func (c *comparison) problem(format string, a ...any) {
@@ -86,6 +87,22 @@ func around(d document, i int) string {
 		fmt.Fprintf(&s, "%s %s %.60q%.200q ", d.gaps[i].Name, m.Kind, m.Name, m.Attrs)
 	}
 	return s.String()
+}
+
+// unwrap takes a link of ours out of the element that a copy puts around it where
+// the original has it as mere text.
+func (c *comparison) unwrap() {
+	for i := 0; i+1 < len(c.copied.marks); i++ {
+		d, m := c.copied, c.copied.marks[i]
+		text := d.gaps[i+1].Name
+		if m.Kind+m.Name != "<A" || d.marks[i+1].Kind != ">" || !slices.Contains([]string{c.r.values["Unsubscribe"], c.r.values["Preferences"]}, text) ||
+			!slices.Equal(m.Attrs, [][2]string{{"href", text}}) || i < len(c.original.marks) && c.sameMark(c.original.marks[i], m) {
+			continue
+		}
+		between := token{Name: d.gaps[i].Name + text + d.gaps[i+2].Name, link: text}
+		c.copied = document{slices.Concat(d.marks[:i], d.marks[i+2:]), slices.Concat(d.gaps[:i], []token{between}, d.gaps[i+3:])}
+		i--
+	}
 }
 
 // cutFooter takes out of the copy what it has more: whole elements with the
@@ -110,7 +127,7 @@ func (c *comparison) cutFooter() {
 		if starts(d.marks[from+more:]) > behindBody(c.source) {
 			c.problem("the footer is not at the end, but here: %s", around(d, from))
 		}
-		between := token{Name: d.gaps[from].Name + d.gaps[from+more].Name}
+		between := token{Name: d.gaps[from].Name + d.gaps[from+more].Name, link: d.gaps[from].link}
 		c.copied = document{rest, slices.Concat(d.gaps[:from], []token{between}, d.gaps[from+more+1:])}
 		c.blanks(from)
 		return
@@ -194,7 +211,7 @@ func (c *comparison) sameMark(o, d token) bool {
 			return false
 		}
 		if want != a[1] {
-			c.fills = append(c.fills, fill{o.Node, name, want})
+			c.fills = append(c.fills, fill{Node: o.Node, Attr: name, Text: want})
 		}
 	}
 	return true
@@ -278,10 +295,10 @@ func (c *comparison) link(s string) string {
 	return out.String() + s[at:]
 }
 
-// show counts what is the unsubscribe link.
+// show notes what is the unsubscribe link.
 func (c *comparison) show(inner string) {
 	if field, _ := c.r.field(inner); field == expand.FieldUnsubscribe {
-		c.links++
+		c.linked = true
 	}
 }
 
@@ -334,7 +351,7 @@ func (c *comparison) texts() {
 		if text := c.copied.gaps[i].Name; o.Name == "" && text != "" {
 			c.problem("%q is new in the copy", text)
 		} else if text != o.Name {
-			c.fills = append(c.fills, fill{Node: o.Node, Text: text})
+			c.fills = append(c.fills, fill{Node: o.Node, Text: text, Link: c.copied.gaps[i].link})
 		}
 	}
 }
