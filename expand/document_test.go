@@ -235,8 +235,8 @@ func charsetOf(name, value string) string {
 // included, and in links, where clients percent-encode the braces. Outlook puts
 // http:// before a link.
 var (
-	placeholder = regexp.MustCompile(`(https?://)?[{｛]` + ghosts + `[{｛](\s*` + quotes + `[^{}]*[{}]+[^{}]*` + quotes + `\s*|[^{}｛｝]*)[}｝]` + ghosts + `[}｝]`)
-	inLink      = regexp.MustCompile(`(?i)(?:[{｛]|%7b|%ef%bd%9b){2}(.*?)(?:[}｝]|%7d|%ef%bd%9d){2}`)
+	placeholder       = regexp.MustCompile(`(https?://)?[{｛]` + ghosts + `[{｛](\s*` + quotes + `[^{}]*[{}]+[^{}]*` + quotes + `\s*|[^{}｛｝]*)[}｝]` + ghosts + `[}｝]`)
+	placeholderInLink = regexp.MustCompile(`(?i)(?:[{｛]|%7b|%ef%bd%9b){2}(.*?)(?:[}｝]|%7d|%ef%bd%9d){2}`)
 )
 
 const (
@@ -275,7 +275,7 @@ func (r *recipient) isLink(inner string) bool {
 func (c *comparison) link(s string) string {
 	var out strings.Builder
 	at := 0
-	for _, m := range inLink.FindAllStringSubmatchIndex(s, -1) {
+	for _, m := range placeholderInLink.FindAllStringSubmatchIndex(s, -1) {
 		before, inner := s[at:m[0]], s[m[2]:m[3]]
 		if plain, err := url.PathUnescape(inner); err == nil {
 			inner = plain
