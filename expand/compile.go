@@ -259,6 +259,9 @@ func (p *part) decode() error {
 // compileText finds the placeholders of a text part. A part that has none, is
 // UTF-8 and can travel as it stands does.
 func (c *compiler) compileText(p *part) error {
+	if err := c.checkLeaving(p); err != nil {
+		return err
+	}
 	c.fills -= p.text.fills // of the same text without the footer
 	before := c.fills
 	c.link = false
@@ -273,6 +276,18 @@ func (c *compiler) compileText(p *part) error {
 	p.text.link = c.link
 	if p.text.fills = c.fills - before; p.text.fills > 0 || p.text.foreign || !sevenBit(p.head) || !sevenBit(p.body) {
 		p.text.pieces, p.text.changed = pieces, true
+	}
+	return nil
+}
+
+// checkLeaving refuses a text with somebody's own link: who quotes a copy that they
+// got would have every reader unsubscribe them.
+func (c *compiler) checkLeaving(p *part) error {
+	base := strings.TrimRight(c.in.BaseURL, "/")
+	for _, page := range []string{"/u/", "/p/"} {
+		if base != "" && strings.Contains(p.text.src, base+page) {
+			return mail.Refuse(550, "5.6.0", "%s holds the unsubscribe link of one person (%s…), as a copy that was received has it: whoever clicks on it would unsubscribe that person; delete it, or write {{Unsubscribe}} in its place", p.where(), base+page)
+		}
 	}
 	return nil
 }

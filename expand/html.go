@@ -288,11 +288,22 @@ func (c *compiler) attribute(value string, at int, where string, as form) ([]edi
 		f.feed(g)
 	}
 	edits, err := c.edits(f, as)
-	if i := slices.IndexFunc(f.found, func(p found) bool { return c.isLink(p.inner) }); err == nil && i >= 0 && hasPrefixFold(strings.TrimSpace(value), "file:") {
-		put, err := c.fill(f.found[i].inner, where, asHTML) // Word takes an address without a scheme for a file
+	if i := slices.IndexFunc(f.found, func(p found) bool { return c.isLink(p.inner) }); err == nil && i >= 0 && isMadeUp(value) {
+		put, err := c.fill(f.found[i].inner, where, asHTML)
 		return []edit{{at, at + len(value), []piece{put}}}, err
 	}
 	return edits, err
+}
+
+// isMadeUp knows the addresses that Word and Apple Mail make of one without a
+// scheme, as {{Unsubscribe}} is one: they lead nowhere outside the author's machine.
+func isMadeUp(address string) bool {
+	for _, scheme := range []string{"file:", "applewebdata:", "x-webdoc:", "about:", "http:///"} {
+		if hasPrefixFold(strings.TrimSpace(address), scheme) {
+			return true
+		}
+	}
+	return false
 }
 
 func hasPrefixFold(s, prefix string) bool {

@@ -22,6 +22,7 @@ func TestTheUnsubscribeLinkOfAnyClientWorks(t *testing.T) {
 	for _, in := range []string{
 		"{{Unsubscribe}}", "http://{{Unsubscribe}}", "http://%7b%7bUnsubscribe%7d%7d", "https://%7B%7Bunsubscribe%7D%7D/",
 		"HTTP://{{unsubscribe}}/", "%7B%7BUnsubscribe%7D%7D", `file:///C:\Users\kim\AppData\Local\Temp\%7b%7bUnsubscribe%7d%7d`,
+		"applewebdata://3F-1/%7B%7BUnsubscribe%7D%7D", "x-webdoc://3F-1/%7B%7Bunsubscribe%7D%7D", "http:///%7B%7BUnsubscribe%7D%7D",
 	} {
 		want(t, in, seenHTML(t, `<a title="x" href="`+in+`">leave</a>`, "민"), `<a title="x" href="`+theLink+`">leave</a>`)
 		if strings.HasPrefix(in, "file:") {
@@ -74,4 +75,28 @@ func TestAPlaceholderThatWasEncodedTwiceIsRefused(t *testing.T) {
 
 func TestAConditionalCommentMayBeWrapped(t *testing.T) {
 	wantIn(t, "html", render(t, htmlMail("<!--[if\r\nmso]>{{Name}}<![endif]-->"), "민").html, "]>민<!")
+}
+
+func TestTheLinkOfOnePersonIsSentToNobody(t *testing.T) {
+	for _, raw := range []string{
+		textMail("> To stop receiving it: https://mail.example.com/u/AbC_123"), htmlMail(`<a href="https://mail.example.com/p/AbC">x</a>`),
+	} {
+		wantIn(t, raw, refused(t, raw), "holds the unsubscribe link of one person", "write {{Unsubscribe}}")
+	}
+	compile(t, textMail("https://mail.example.com/ and https://mail.example.com/used"))
+}
+
+// Mail clients mark in text what is bold, underlined or italic in HTML.
+func TestAMarkedNameIsAName(t *testing.T) {
+	for _, in := range []string{"{{*Name*}}", "{{*이름*|고객님}}", "{{_Name_}}", "{{/이름/}}", "{{ *_Name_* }}", "{{Name*}}"} {
+		want(t, in, seenText(t, in, "민"), "민")
+	}
+	for _, in := range []string{"{{/Name}}", "{{**}}", "{{/if/}}"} {
+		refused(t, textMail(in))
+	}
+}
+
+func TestAPlaceholderThatWasWrappedInAQuotation(t *testing.T) {
+	want(t, "a value", seenText(t, "> {{이\n> 름}}", "민"), "> 민")
+	want(t, "a fallback", seenText(t, "> {{Shop|강남점 \n>> 근처}}", "민"), "> 강남점 근처")
 }

@@ -264,6 +264,7 @@ func resolve(inner, where string, v Vocabulary) (placeholder, error) {
 	if name == "" {
 		return refuse("{{}} names no field; write {{Name}}")
 	}
+	name = unmarked(name, v)
 	if instead := foreign(name, fallback, v); instead != "" {
 		return refuse("{{%s}} is another program's placeholder; %s", shorten(cleanValue(inner)), instead)
 	}
@@ -275,6 +276,18 @@ func resolve(inner, where string, v Vocabulary) (placeholder, error) {
 		return refuse("{{%s}} is not a field, and no field has a name like it", shorten(name))
 	}
 	return placeholder{field, fallback, has}, nil
+}
+
+// unmarked leaves out the marks by which mail clients show in text what is bold,
+// underlined or italic in HTML: *name*, _name_, /name/.
+func unmarked(name string, v Vocabulary) string {
+	bare := strings.Trim(name, "*_/")
+	_, known := v.Resolve(name)
+	_, meant := v.Resolve(bare)
+	if known || !meant || strings.HasPrefix(name, "/") != strings.HasSuffix(name, "/") {
+		return name
+	}
+	return bare
 }
 
 func shorten(s string) string {

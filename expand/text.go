@@ -2,6 +2,7 @@ package expand
 
 import (
 	"net/url"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -42,6 +43,9 @@ func (c *compiler) textPieces(t *text, where string) ([]piece, error) {
 		case strings.HasPrefix(s[i:], "\r\n\r\n"):
 			f.stop()
 			size = 4
+		case f.depth > 0 && quoteMark.MatchString(s[i:min(len(s), i+40)]):
+			size = len(quoteMark.FindString(s[i:min(len(s), i+40)]))
+			f.feed(glyph{' ', i, i + size})
 		case t.delsp && strings.HasPrefix(s[i:], " \r\n"):
 			size = 3 // RFC 3676 §4.1: neither the blank nor the line end is part of the text
 			f.feed(glyph{'\u200b', i, i + size})
@@ -59,6 +63,10 @@ func (c *compiler) textPieces(t *text, where string) ([]piece, error) {
 	}
 	return apply(s, append(edits, found...)), nil
 }
+
+// quoteMark is a line end and the marks of a quotation (RFC 3676 §4.5), as they come
+// into a placeholder that was wrapped in one.
+var quoteMark = regexp.MustCompile(`^\r\n>[> ]*`)
 
 // stuff puts the blank of RFC 3676 §4.4 before a value at the start of a line, so
 // that no value makes a quotation of it.
@@ -96,6 +104,9 @@ func (c *compiler) percent(s string, from, to int, where string) (edit, error) {
 		if n := from - len(scheme); n >= 0 && strings.EqualFold(s[n:from], scheme) {
 			start = n
 		}
+	}
+	if n := strings.LastIndexAny(s[:from], " \t\r\n<>([\"'") + 1; isMadeUp(s[n:from]) {
+		start = n
 	}
 	if begins := start == 0 || strings.IndexByte(" \t\n<([\"'", s[start-1]) >= 0; begins && c.isLink(inner) {
 		as = asText
