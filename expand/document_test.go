@@ -249,7 +249,7 @@ const (
 func (r *recipient) field(inner string) (field, fallback string) {
 	inner = regexp.MustCompile(ghosts).ReplaceAllString(strings.ReplaceAll(inner, "｜", "|"), "")
 	name, fallback, _ := strings.Cut(inner, "|")
-	field, _ = r.in.Vocabulary.Resolve(regexp.MustCompile(quotes).ReplaceAllString(name, ""))
+	field, _ = r.in.Vocabulary.Resolve(strings.Trim(regexp.MustCompile(quotes).ReplaceAllString(name, ""), " *_/"))
 	return field, strings.Join(strings.Fields(fallback), " ")
 }
 
