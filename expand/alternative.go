@@ -183,7 +183,7 @@ func (a *alternator) text(shown []*part) *part {
 			all = append(all, s)
 		}
 	}
-	footed := !c.link && slices.ContainsFunc(shown, func(p *part) bool { return slices.Contains(a.footed, p) })
+	footed := (c.in.List.Advertising || !c.link) && slices.ContainsFunc(shown, func(p *part) bool { return slices.Contains(a.footed, p) })
 	if len(shown) == 0 || len(all) == 0 && !footed {
 		return nil
 	}

@@ -151,7 +151,7 @@ func TestRule48TheMadeTextHoldsTheValuesOfTheHTML(t *testing.T) {
 		"a fallback, encoded": {`<a href="https://x.example/?g={{Gender|손 님&quot;&gt;}}">x</a>`, "x: https://x.example/?g=%EC%86%90%20%EB%8B%98%22%3E"},
 		"an empty fallback":   {`<p>[{{Gender|}}]</p>`, "[]"},
 		"literal braces":      {`<p>Write {{"{{"}}Name}} or {{“{{Name}}”}}</p>`, "Write {{Name}} or {{Name}}"},
-		"percent signs":       {`<p>%7B%7BName%7D%7D, %7b%7B and 50%</p>`, "%7B%7BName%7D%7D, %7b%7B and 50%"},
+		"percent signs":       {`<p>%7B%7BNobody%7D%7D, %7b%7B and 50%</p>`, "%7B%7BNobody%7D%7D, %7b%7B and 50%"},
 		"braces that meet":    {`<p>{<span style="display:none">x</span>{Name}} {&shy;</p>`, "{{Name}} {"},
 		"a brace before":      {`<p>{{"{"}}<b>{{Name}}</b>}</p>`, "{민 A&B}"},
 		"what is hidden":      {`<div style="display:none">{{Name}}</div><p>x</p>`, "x"},
