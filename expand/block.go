@@ -154,8 +154,8 @@ func plainAddress(s string) string {
 	return strings.TrimSuffix(s, "/")
 }
 
-// mailbox1 is the mailbox of a mailto: address (RFC 6068).
-func mailbox1(rest string) string {
+// mailboxOf is the mailbox of a mailto: address (RFC 6068).
+func mailboxOf(rest string) string {
 	to, _, _ := strings.Cut(rest, "?")
 	if s, err := url.PathUnescape(to); err == nil {
 		to = s
