@@ -15,6 +15,9 @@ import (
 // hold the same placeholders. HTML of which no text can be made stays alone.
 func (c *compiler) alternatives(root *part) {
 	a := alternator{c: c, footed: linkless(root), boundaries: boundaries(root)}
+	if c.in.List.Advertising {
+		a.footed = footed(root)
+	}
 	if w := a.visit(root); w != root {
 		inner := *root
 		inner.header, inner.head = contentFields(root)

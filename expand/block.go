@@ -154,8 +154,8 @@ func plainAddress(s string) string {
 	return strings.TrimSuffix(s, "/")
 }
 
-// mailbox1 is the mailbox of a mailto: address (RFC 6068).
-func mailbox1(rest string) string {
+// mailboxOf is the mailbox of a mailto: address (RFC 6068).
+func mailboxOf(rest string) string {
 	to, _, _ := strings.Cut(rest, "?")
 	if s, err := url.PathUnescape(to); err == nil {
 		to = s
@@ -169,7 +169,7 @@ var urlBreaks = strings.NewReplacer(" ", "%20", "\u00a0", "%20", "<", "%3C", ">"
 // What styles say: an element is not shown, has no gap around it or keeps blanks; a
 // style sheet says so of Word's paragraphs; Word's lists.
 var (
-	unseen      = regexp.MustCompile(`display\s*:\s*none|visibility\s*:\s*hidden|max-height\s*:\s*0(?:px)?\s*(?:;|!|$)|(?:^|[;\s])opacity\s*:\s*0(?:\.0+)?\s*(?:;|!|$)`)
+	hiding      = regexp.MustCompile(`display\s*:\s*none|visibility\s*:\s*hidden|max-height\s*:\s*0(?:px)?\s*(?:;|!|$)|(?:^|[;\s])opacity\s*:\s*0(?:\.0+)?\s*(?:;|!|$)`)
 	keepsBlanks = regexp.MustCompile(`white-space\s*:\s*pre`)
 	wordNormal  = regexp.MustCompile(`p\.MsoNormal\b[^{}]*\{([^{}]*)`)
 	wordBullet  = regexp.MustCompile(`mso-list\s*:\s*ignore`)
@@ -187,7 +187,7 @@ func isTold(name string) bool {
 }
 
 func isUnseen(style string) bool {
-	return says(style, "display", unseen) || says(style, "visibility", unseen) || says(style, "max-height", unseen) || says(style, "opacity", unseen)
+	return says(style, "display", hiding) || says(style, "visibility", hiding) || says(style, "max-height", hiding) || says(style, "opacity", hiding)
 }
 
 // says matches a style that has a property at all; most have not.

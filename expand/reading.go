@@ -214,26 +214,26 @@ func (r *reading) end(name string) {
 func (r *reading) implied(name string) {
 	switch name {
 	case "li":
-		r.end1("li", "list")
+		r.closeNearest("li", "list")
 	case "dt", "dd":
-		r.end1("dt", "list")
-		r.end1("dd", "list")
+		r.closeNearest("dt", "list")
+		r.closeNearest("dd", "list")
 	case "tbody", "thead", "tfoot", "tr":
-		r.end1("tr", "table")
+		r.closeNearest("tr", "table")
 	case "td", "th":
-		r.end1("td", "tr")
-		r.end1("th", "tr")
+		r.closeNearest("td", "tr")
+		r.closeNearest("th", "tr")
 	case "a":
-		r.end1("a", "td")
+		r.closeNearest("a", "td")
 	case "body":
 		r.closeDown(0)
 	}
 	if isBlock(name) && name != "br" {
-		r.end1("p", "td")
+		r.closeNearest("p", "td")
 	}
 }
 
-func (r *reading) end1(name, stop string) {
+func (r *reading) closeNearest(name, stop string) {
 	if i := r.within(name, stop); i >= 0 {
 		r.closeDown(i)
 	}
@@ -360,7 +360,7 @@ func (r *reading) address(href string) string {
 	name, rest, found := strings.Cut(u, ":")
 	switch strings.ToLower(name) {
 	case "mailto":
-		return mailbox1(rest)
+		return mailboxOf(rest)
 	case "http", "https", "ftp", "tel", "sms":
 		if strings.Trim(rest, "/") == "" {
 			return ""
