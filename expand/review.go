@@ -88,7 +88,6 @@ type reviewer struct {
 	found map[string][]string // by code: the places, in order, each once
 	parts map[string]string   // Content-IDs of the mail, and what the files are called
 	shown map[string]bool     // Content-IDs that HTML shows
-	link  bool                // every reader is shown the unsubscribe link
 	text  string              // what text/plain shows
 	page  string              // what text/html shows
 }
