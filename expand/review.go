@@ -38,9 +38,9 @@ func Review(in Input, c *Compiled) []Warning {
 	r.placeholders()
 	r.subject()
 	for _, p := range texts {
-		r.read(p.text)
+		r.read(p)
 	}
-	if !r.link {
+	if len(linkless(root)) > 0 {
 		r.say("footer-added")
 	}
 	r.alternatives()
@@ -54,13 +54,14 @@ const (
 	maxReviewed = 2 << 20   // octets of a text that are looked at: a text takes thirty times its size here
 )
 
-func (r *reviewer) read(t *text) {
+func (r *reviewer) read(p *part) {
+	t := p.text
+	_ = (&compiler{in: r.in, uses: map[string]int{}}).compileText(p) // says whether it shows the link; what it refuses, Compile has
 	if t.html && len(t.src) > maxPage {
 		r.say("clipped-by-gmail", sizeText(len(t.src)))
 	}
 	switch {
 	case len(t.src) > maxReviewed:
-		r.link = true // perhaps
 	case t.html:
 		r.html(t.src)
 	default:
@@ -87,7 +88,6 @@ type reviewer struct {
 	found map[string][]string // by code: the places, in order, each once
 	parts map[string]string   // Content-IDs of the mail, and what the files are called
 	shown map[string]bool     // Content-IDs that HTML shows
-	link  bool                // every reader is shown the unsubscribe link
 	text  string              // what text/plain shows
 	page  string              // what text/html shows
 }
@@ -96,7 +96,7 @@ type reviewer struct {
 func (r *reviewer) say(code string, places ...string) {
 	all, known := r.found[code]
 	for _, p := range places {
-		p = clipRunes(cleanValue(strings.ReplaceAll(p, hole, "{{…}}")), 70)
+		p = clipRunes(cleanValue(strings.NewReplacer(hole, "{{…}}", shownBraces, "{{").Replace(p)), 70)
 		if !slices.Contains(all, p) && len(all) < 200 {
 			all = append(all, p)
 		}
@@ -196,7 +196,7 @@ func (r *reviewer) dead(s string) {
 }
 
 // single is one pair of braces or brackets, as other programs mark their fields.
-var single = regexp.MustCompile(`[$#]?\{+([^{}\[\]\n]{1,60})\}+|\[([^{}\[\]\n]{1,60})\]`)
+var single = regexp.MustCompile(`\{+([^{}\[\]\n]{1,60})\}+|\[([^{}\[\]\n]{1,60})\]`)
 
 // marks notes what looks like a placeholder and is none, in a text whose
 // placeholders are holes, and gives the text without it.
@@ -212,8 +212,12 @@ func (r *reviewer) marks(seen string) string {
 	})
 }
 
-// stray notes double braces that readers will see.
+// inBraces is what is meant to be read in double braces.
+var inBraces = regexp.MustCompile(shownBraces + `[^{}\n]*\}\}`)
+
+// stray notes double braces that readers will see and nobody meant.
 func (r *reviewer) stray(seen string) {
+	seen = inBraces.ReplaceAllString(seen, "")
 	for _, brace := range []string{"{{", "}}"} {
 		if i := strings.Index(seen, brace); i >= 0 {
 			from, to := lineAround(seen, i, 20)
@@ -251,8 +255,7 @@ func (r *reviewer) subject() {
 	for i, c := range r.c.Shown {
 		gs = append(gs, glyph{c, i, i + utf8.RuneLen(c)})
 	}
-	seen, _ := readGlyphs(gs)
-	seen = strings.TrimSpace(seen)
+	seen := strings.TrimSpace(readGlyphs(gs))
 	if strings.TrimSpace(strings.ReplaceAll(seen, hole, "")) == "" {
 		if r.c.Shown == "" {
 			r.say("no-subject")
@@ -370,6 +373,7 @@ func (r *reviewer) files(p *part) {
 	switch picture := strings.HasPrefix(p.kind, "image/"); {
 	case id == "" || !r.shown[id]:
 		r.say("attachment", what)
+		r.dead(p.fileName())
 	case picture && size > maxPicture:
 		r.say("large-picture", what)
 	}
@@ -383,7 +387,7 @@ func (p *part) fileName() string {
 	_, disposition := parseType(p.header.text("Content-Disposition"))
 	for _, name := range []string{disposition["filename"], p.params["name"], p.header.text("Content-Description")} {
 		if name != "" {
-			return decodeWords(name)
+			return decodeWords(guess([]byte(name)))
 		}
 	}
 	return p.kind

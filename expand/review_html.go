@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	hole     = "\ufffc" // stands where a placeholder stood
-	newBlock = '\u2029' // the glyph between two blocks, over which no placeholder goes
+	hole        = "\ufffc" // stands where a placeholder stood
+	shownBraces = "\ufffb" // stands where {{"…"}} stood
+	newBlock    = '\u2029' // the glyph between two blocks, over which no placeholder goes
 )
 
-// readGlyphs is what a reader sees of the glyphs, with a hole for each placeholder,
-// and the placeholders.
-func readGlyphs(gs []glyph) (seen string, all []found) {
+// readGlyphs is what a reader sees of the glyphs, with a hole for each placeholder.
+func readGlyphs(gs []glyph) string {
 	f := new(finder)
 	for _, g := range gs {
 		if g.r == newBlock {
@@ -27,20 +27,23 @@ func readGlyphs(gs []glyph) (seen string, all []found) {
 		f.feed(g)
 	}
 	f.stop()
-	in := map[int]bool{} // where the glyphs of placeholders start; true: the first of one
+	in := map[int]string{} // what stands for the glyphs of placeholders, by where they start
 	for _, p := range f.found {
-		for i, g := range p.glyphs {
-			in[g.start] = i == 0
+		for _, g := range p.glyphs {
+			in[g.start] = ""
+		}
+		if in[p.glyphs[0].start] = hole; isLiteral(p) {
+			in[p.glyphs[0].start] = shownBraces
 		}
 	}
 	var s strings.Builder
 	for _, g := range gs {
-		switch first, inside := in[g.start]; {
+		switch mark, inside := in[g.start]; {
 		case g.r == newBlock:
 			s.WriteByte('\n')
-		case inside && first:
-			s.WriteString(hole)
-		case inside, invisible(g.r):
+		case inside:
+			s.WriteString(mark)
+		case invisible(g.r):
 		case g.r == '［':
 			s.WriteByte('[')
 		case g.r == '］':
@@ -49,20 +52,12 @@ func readGlyphs(gs []glyph) (seen string, all []found) {
 			s.WriteRune(narrow(g.r))
 		}
 	}
-	return s.String(), f.found
+	return s.String()
 }
 
-// uses notes whether one of the placeholders is the unsubscribe link.
-func (r *reviewer) uses(all []found) {
-	for _, p := range all {
-		r.usesInner(p.inner)
-	}
-}
-
-func (r *reviewer) usesInner(inner string) {
-	if p, err := resolve(inner, "", r.in.Vocabulary); err == nil && p.field == FieldUnsubscribe {
-		r.link = true
-	}
+func isLiteral(p found) bool {
+	_, ok := literal(p.inner)
+	return ok
 }
 
 // plain looks through a text/plain part.
@@ -72,7 +67,6 @@ func (r *reviewer) plain(t *text) {
 	for i := 0; i < len(s); {
 		c, size := utf8.DecodeRuneInString(s[i:])
 		if n := percentPlaceholder(s[i:]); n > 0 {
-			r.usesInner(percentText(s[i+6 : i+n-6]))
 			c, size = '\ufffc', n
 		} else if strings.HasPrefix(s[i:], "\r\n\r\n") {
 			gs = append(gs, glyph{'\n', i, i + 2})
@@ -83,12 +77,13 @@ func (r *reviewer) plain(t *text) {
 		gs = append(gs, glyph{c, i, i + size})
 		i += size
 	}
-	seen, all := readGlyphs(gs)
-	seen = strings.ReplaceAll(seen, "\r", "")
-	r.uses(all)
+	seen := strings.ReplaceAll(readGlyphs(gs), "\r", "")
 	r.stray(r.marks(seen))
 	r.addresses(seen)
 	r.leftovers(seen)
+	if answers.MatchString(seen) {
+		r.say("quoted-mail")
+	}
 	r.text += seen
 }
 
@@ -108,12 +103,11 @@ func (r *reviewer) html(src string) {
 // htmlReview walks over one HTML text.
 type htmlReview struct {
 	*reviewer
-	src     string
-	outlook bool    // in a conditional comment, which Outlook alone shows
-	gs      []glyph // the text so far
-	anchor  string  // the href of the link that is open
-	from    int     // where its text begins in gs
-	seen    string  // once all is read
+	src    string
+	gs     []glyph // the text so far
+	anchor string  // the href of the link that is open
+	from   int     // where its text begins in gs
+	seen   string  // once all is read
 }
 
 func (w *htmlReview) walk(from, to int) {
@@ -151,17 +145,14 @@ func (w *htmlReview) comment(k token) {
 	if m == nil {
 		return
 	}
-	in := &htmlReview{reviewer: w.reviewer, src: w.src, outlook: true}
-	shown := w.link
+	in := &htmlReview{reviewer: w.reviewer, src: w.src}
 	in.walk(k.start+m[2], k.start+m[3])
 	in.end()
-	w.link = shown // not every reader sees a link there
 }
 
 // end judges what was visible.
 func (w *htmlReview) end() {
-	seen, all := readGlyphs(w.gs)
-	w.uses(all)
+	seen := readGlyphs(w.gs)
 	w.stray(w.marks(seen))
 	w.leftovers(seen)
 	w.seen = seen
@@ -203,17 +194,15 @@ func (w *htmlReview) tag(k token) {
 // attribute is what an attribute says, with holes for placeholders.
 func (w *htmlReview) attribute(name, value string) string {
 	gs := slices.Collect(glyphs(value, 0))
-	address := name == "href" || name == "src" || name == "background"
+	address := oneOf(name, links())
 	if address {
 		gs = percentDecoded(gs)
 	}
-	seen, all := readGlyphs(gs)
-	switch name {
-	case "href", "src":
-		w.uses(all)
+	seen := readGlyphs(gs)
+	switch {
+	case address:
 		w.marks(seen)
-	case "alt", "title":
-		w.uses(all)
+	case oneOf(name, captions()):
 		w.stray(w.marks(seen))
 	}
 	return strings.TrimSpace(seen)
@@ -230,8 +219,7 @@ func (w *htmlReview) closeLink() {
 	if w.anchor == "" {
 		return
 	}
-	seen, _ := readGlyphs(w.gs[w.from:])
-	w.label(strings.TrimSpace(seen), w.anchor)
+	w.label(strings.TrimSpace(readGlyphs(w.gs[w.from:])), w.anchor)
 	w.anchor = ""
 }
 
@@ -246,8 +234,11 @@ func (r *reviewer) pictureName(src string) string {
 	if strings.HasPrefix(src, "data:") {
 		return "data:…"
 	}
-	src, _, _ = strings.Cut(src, "?")
-	return src[strings.LastIndexAny(src, `/\`)+1:]
+	path, _, _ := strings.Cut(src, "?")
+	if name := path[strings.LastIndexAny(path, `/\`)+1:]; name != "" {
+		return name
+	}
+	return src
 }
 
 // cid is the Content-ID in an address (RFC 2392), which readGlyphs has decoded.
@@ -283,6 +274,9 @@ var (
 	oldHeader = regexp.MustCompile(`(?mi)^[>\s]*\**(from|보낸 ?사람|발신자|발신인)\**[ \x{a0}]*:(?:.*\n+[>\s]*\**(sent|보낸 ?날짜|보낸 ?시간)|.*@.*\n+[>\s]*\**(date|to|subject|날짜|일시|받는 ?사람|수신인?|제목))\**[ \x{a0}]*:`)
 	wrote     = regexp.MustCompile(`(?mi)^on .{8,120}wrote:\s*$|님이 (작성|보냄|쓴 글) ?:\s*$`)
 )
+
+// answers are three lines that a mail program quoted.
+var answers = regexp.MustCompile(`(?m)^>.*\n>.*\n>`)
 
 // leftovers finds an earlier mail by what is to be read.
 func (r *reviewer) leftovers(seen string) {
@@ -328,7 +322,8 @@ func (r *reviewer) unseen(src string) {
 			r.dead(src[k.start:k.end])
 		case k.kind == xhtml.StartTagToken, k.kind == xhtml.SelfClosingTagToken:
 			for _, a := range attributes(src[k.start:k.end], k.start) {
-				if a.end-a.start <= maxAttribute {
+				compiled := oneOf(a.name, links()) || oneOf(a.name, captions()) || a.name == "originalsrc" // what is left there is meant, or Outlook's
+				if !compiled && a.end-a.start <= maxAttribute {
 					r.dead(percentText(src[a.start:a.end]))
 				}
 			}

@@ -17,6 +17,7 @@ func (r *reviewer) href(s string) {
 	case s == "" || s == "#" || scheme == "javascript":
 		r.say("empty-link", s)
 	case strings.HasPrefix(s, hole), strings.HasPrefix(s, "#"), strings.HasPrefix(s, "cid:"):
+	case isFile(s) && strings.HasSuffix(s, hole): // Word's file:///C:/{{Unsubscribe}}, which is mended
 	case isFile(s):
 		r.say("file-link", s)
 	case scheme == "":

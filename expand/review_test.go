@@ -62,11 +62,13 @@ func TestReviewOfAMailInWhichNothingIsOdd(t *testing.T) {
 <a href="https://www.example.com/a?n={{Name|you}}">shop.example.com/coats</a> <a href="https://example.com">www.example.com</a> <a href="https://xn--bj0bj06e.example/">https://한글.example</a> <a href="https://x.example/">index.html</a>
 <img src="cid:coat" alt=""><img src="https://x.example/{{Email}}.png" alt=x><img src="https://x.example/t.gif" width=1 height=1>
 <a href="{{Shop|https://shop.example.com}}">shop</a><style>p{margin:0}</style><!-- a note {Name} -->`, "Winter [new]\n{see} the [1] list today, up, call, shop.example.com, https://www.example.com", picture("coat", 3000))),
-		"a text":        titled("Sale! Sale!", textMail("Hello {{Name|friend}},\n> quoted by us\nFrom: Seoul\nTo: Jeju\nsee https://example.com/a.")),
-		"only a Re":     titled("Regarding ABC and DEF", textMail("x")),
-		"Word's marks":  page(`<p class="MsoNormal">{<span class=SpellE>not</span> a field}</p><style>p.MsoCommentText{margin:0}</style>`),
-		"Korean":        titled("=?utf-8?B?"+"6rKo7Jq4IOy9lO2KuA==?=", page(`<p>[공지] {{이름|고객}}님께</p>`)),
-		"Outlook alone": page(`<!--[if mso]><v:rect href="https://example.com/"><v:imagedata src="https://example.com/a.png"/></v:rect><![endif]-->`),
+		"a text":                titled("Sale! Sale!", textMail("Hello {{Name|friend}},\n> quoted by us\nFrom: Seoul\nTo: Jeju\nsee https://example.com/a.")),
+		"only a Re":             titled("Regarding ABC and DEF", textMail("x")),
+		"Word's marks":          page(`<p class="MsoNormal">{<span class=SpellE>not</span> a field}</p><style>p.MsoCommentText{margin:0}</style>`),
+		"Korean":                titled("=?utf-8?B?"+"6rKo7Jq4IOy9lO2KuA==?=", page(`<p>[공지] {{이름|고객}}님께</p>`)),
+		"braces that are meant": textMail("Write {{\"{{\"}}Name}} in two braces, and {{\"}}\"}}."),
+		"a link of Word's":      mixed(`<p><a href="file:///C:/Users/kim/{{Unsubscribe}}">stop</a></p>`, "stop"),
+		"Outlook alone":         page(`<!--[if mso]><v:rect href="https://example.com/"><v:imagedata src="https://example.com/a.png"/></v:rect><![endif]-->`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if codes, by := reviewOf(t, input(t, raw)); len(codes) > 0 {
@@ -113,7 +115,7 @@ func oddMails() []oddMail {
 		{"quoted-fallback", titled("s {{Name|“고객”}}", textMail("x")), `“고객”`},
 		{"single-marks", titled("Hi {Name}", textMail("x")), "{Name}"},
 		{"single-marks", textMail("Hi [이름],"), "[이름]"},
-		{"single-marks", textMail("Hi ${Name} and #{ Point }"), "${Name}, #{ Point }"},
+		{"single-marks", textMail("Hi {Name} and { Point }"), "{Name}, { Point }"},
 		{"single-marks", with("<p>{<b>이</b>름}님</p>"), "{이름}"},
 		{"single-marks", with("<p>｛이름｝님</p>"), "{이름}"},
 		{"single-marks", with("<p>［이름］님, {Na&#8203;me}</p>"), "[이름], {Name}"},
@@ -122,8 +124,9 @@ func oddMails() []oddMail {
 		{"not-filled", with("<style>p:after{content:'{{Name}}'}</style>"), "{{Name}}"},
 		{"not-filled", with("<script>x='{{Point}}'</script>"), "{{Point}}"},
 		{"not-filled", with("<p data-x='{{Name}}'>x</p>"), "{{Name}}"},
-		{"not-filled", with("<td background='https://x.example/%7b%7bEmail%7d%7d.png'>x</td>"), "{{Email}}"},
+		{"not-filled", with("<p data-x='https://x.example/%7b%7bEmail%7d%7d.png'>x</p>"), "{{Email}}"},
 		{"not-filled", strings.Replace(textMail("x"), "shop@example.com", "\"{{Shop}}\" <shop@example.com>", 1), "{{Shop}}"},
+		{"not-filled", mixed("<p>Hi</p>", "Hi", "Content-Type: text/csv; name=\"{{Name}}.csv\"\nContent-Disposition: attachment\n\nx"), "{{Name}}"},
 		{"stray-braces", textMail("Hi {{Name|you}}}}, there"), "}}, there"},
 		{"stray-braces", with("<p>Hi Name}} there</p>"), "Name}} there"},
 		{"no-subject", titled("", textMail("x")), ""},
@@ -169,6 +172,8 @@ func oddMails() []oddMail {
 		{"clipped-by-gmail", with("<p>" + strings.Repeat("<b></b>\n", 15<<10) + "</p>"), "136 KB"},
 		{"large-copy", mixed("<p>Hi</p>", "Hi", picture("coat", 9<<20)), "12.3 MB"},
 		{"attachment", mixed("<p>Hi</p>", "Hi", "Content-Type: application/pdf; name=coats.pdf\nContent-Disposition: attachment\n\nx"), "coats.pdf (1 KB)"},
+		{"attachment", mixed("<p>Hi</p>", "Hi", "Content-Type: text/csv; name=\"\xb0\xa1.csv\"\nContent-Disposition: attachment\n\nx"), "가.csv"},
+		{"no-alt", with(`<img src="https://x.example/seen/?id=1">`), "https://x.example/seen/"},
 		{"attachment", mixed("<p>Hi</p>", "Hi", picture("coat", 3000)), "coat.png"},
 		{"quoted-mail", with(`<div class="gmail_quote gmail_x">x</div>`), ""},
 		{"quoted-mail", with(`<blockquote type="cite">x</blockquote>`), ""},
@@ -179,11 +184,13 @@ func oddMails() []oddMail {
 		{"quoted-mail", textMail("Hi\n\n-----Original Message-----\nFrom: x"), ""},
 		{"quoted-mail", textMail("Hi\n\nOn Mon, 23 Nov 2026, Kim wrote:\n> x"), ""},
 		{"quoted-mail", textMail("Hi\n\n2026년 11월 23일 (월) 김민수님이 작성:\n> x"), ""},
+		{"quoted-mail", textMail("Hi\n\n> when do they come?\n> and which?\n>> the coats"), ""},
 		{"tracked-changes", with(`<p>for <del cite="mailto:Kim" datetime="2026-11-20T10:00">ten</del></p>`), ""},
 		{"tracked-changes", with(`<p>for <span class=msoIns>ten</span></p>`), ""},
 		{"word-comments", with(`<p class=MsoCommentText>ask the boss</p>`), ""},
 		{"text-differs", mixed("<p>The winter coats are here, and all of them cost half until the end of this week only</p>", "This is an HTML mail."), ""},
-		{"no-text", htmlMail("<p>Hi</p>"), ""},
+		{"text-made", htmlMail("<p>Hi</p>"), ""},
+		{"no-text", parts("multipart/mixed", "Content-Type: text/html\n\n<p>Hi --=_b {{Unsubscribe}}</p>"), ""},
 		{"footer-added", "From: a@example.com\nSubject: s\n\nHi\n", ""},
 		{"footer-added", "From: a@example.com\nSubject: s\nContent-Type: text/html\n\nHi<!--[if mso]><a href=\"{{Unsubscribe}}\">x</a><![endif]-->\n", ""},
 	}
@@ -199,10 +206,10 @@ func TestReviewSaysWhatIsOdd(t *testing.T) {
 			}
 			allowed := []string{m.code}
 			switch { // what goes with it of need
-			case m.code == "large-copy":
+			case m.code == "large-copy", strings.Contains(m.raw, "text/csv"):
 				allowed = append(allowed, "attachment")
-			case m.code == "file-picture", strings.Contains(m.raw, "text/html\n\nHi"):
-				allowed = append(allowed, "no-text")
+			case strings.Contains(m.raw, "Content-Type: text/html\n\nHi"):
+				allowed = append(allowed, "text-made")
 			}
 			for _, c := range codes {
 				if !slices.Contains(allowed, c) {
@@ -246,7 +253,7 @@ func TestEveryWarningIsInTheManual(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	played := map[string]bool{"text-made": true}
+	played := map[string]bool{}
 	for _, m := range oddMails() {
 		played[m.code] = true
 	}

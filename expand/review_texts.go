@@ -34,8 +34,8 @@ func (r *reviewer) warningText(code string) string {
 		return r.words("%s is sent as it is written. Write two braces, as in {{Name}}, if it should be filled.",
 			"%s 부분은 적힌 그대로 나갑니다. 받는 분의 값을 넣으려면 {{Name}}처럼 중괄호를 두 개씩 적어 주세요.")
 	case "not-filled":
-		return r.words("%s stands where no placeholder is filled: in From or Reply-To, in a comment, style or script of the HTML, or in another attribute than href, src, alt and title. It is sent as it is written.",
-			"%s 부분은 값이 들어가지 않는 자리에 있어 적힌 그대로 나갑니다. 보낸 사람과 회신 주소, HTML의 주석·스타일·스크립트, href·src·alt·title이 아닌 속성에는 값을 넣지 않습니다.")
+		return r.words("%s stands where no placeholder is filled: in From or Reply-To, in the name of a file, or in a comment, style, script or attribute of the HTML that holds neither an address nor words for readers. It is sent as it is written.",
+			"%s 부분은 값이 들어가지 않는 자리에 있어 적힌 그대로 나갑니다. 보낸 사람과 회신 주소, 파일 이름, HTML의 주석·스타일·스크립트, 주소나 읽을거리가 아닌 속성에는 값을 넣지 않습니다.")
 	case "stray-braces":
 		return r.words("Double braces will be read near %s. Perhaps a brace of a placeholder is missing.",
 			"%s 근처에 이중 중괄호가 그대로 보입니다. 중괄호가 하나 빠지지 않았는지 확인해 주세요.")

@@ -101,6 +101,9 @@ func (p *previewer) desk(raw []byte) (in *intake, sub *mail.Submitter, found boo
 		return nil, nil, false, err
 	}
 	in = newIntake(p.cfg, nil, nil, p.fields, keys, nil, slog.New(slog.DiscardHandler))
+	if in.footers, err = p.cfg.footers(p.fields); err != nil {
+		return nil, nil, false, err
+	}
 	sub = &mail.Submitter{Name: "whoever sends it", Authenticated: true, SendAs: []string{"*"}}
 	head, err := expand.ReadHead(raw)
 	if err != nil {
