@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -38,7 +39,10 @@ func TestBrowserShowsNothingOfCopiesButTheValues(t *testing.T) {
 		}
 	}
 	pages := htmlOf(t, files)
-	b := &viewer{peer.NewBrowser(t, pageWidth), dir, t.ArtifactDir()}
+	b := &viewer{Browser: peer.NewBrowser(t, pageWidth), dir: dir}
+	if flag.Lookup("test.artifacts").Value.String() == "true" {
+		b.pictures = t.ArtifactDir()
+	}
 	for i, m := range mails {
 		name, of := strings.TrimSuffix(filepath.Base(m), ".eml"), pages[i*(1+len(readers)):]
 		t.Run(name, func(t *testing.T) {
@@ -46,8 +50,9 @@ func TestBrowserShowsNothingOfCopiesButTheValues(t *testing.T) {
 			if err := refused[m]; err != nil {
 				problems = append(problems, fmt.Sprintf("the mail is refused: %v", err))
 			} else {
+				originals := b.openAll(t, name, of[0])
 				for n, r := range readers {
-					problems = append(problems, b.compare(t, r, name, of[0], of[1+n])...)
+					problems = append(problems, b.compare(t, r, name, originals, of[1+n])...)
 				}
 			}
 			report(t, problems)
@@ -128,12 +133,22 @@ func htmlOf(t *testing.T, files []string) [][]string {
 type viewer struct {
 	*peer.Browser
 	dir      string // for the pages
-	pictures string // for the pictures
+	pictures string // for the pictures that are kept; "" keeps none
+}
+
+// openAll looks at the HTML parts of an original.
+func (b *viewer) openAll(t *testing.T, mail string, originals []string) (all []document) {
+	t.Helper()
+	for i, html := range originals {
+		all = append(all, b.open(t, html))
+		b.keep(t, fmt.Sprintf("%s-%d-original", mail, i))
+	}
+	return all
 }
 
 // compare looks at the HTML parts of an original beside those of the copy of r and
 // gives its problems.
-func (b *viewer) compare(t *testing.T, r *recipient, mail string, originals, copies []string) (problems []string) {
+func (b *viewer) compare(t *testing.T, r *recipient, mail string, originals []document, copies []string) (problems []string) {
 	t.Helper()
 	problem := func(format string, a ...any) {
 		problems = append(problems, r.in.List.Language+": "+fmt.Sprintf(format, a...))
@@ -145,18 +160,14 @@ func (b *viewer) compare(t *testing.T, r *recipient, mail string, originals, cop
 	linked := len(originals) == 0
 	for i := range originals {
 		name := fmt.Sprintf("%s-%d-", mail, i)
-		c := &comparison{r: r, source: originals[i], fills: []fill{}, original: b.open(t, originals[i])}
-		if r.first {
-			b.keep(t, name+"original")
-		}
-		c.copied = b.open(t, copies[i])
+		c := &comparison{r: r, original: originals[i], copied: b.open(t, copies[i]), fills: []fill{}}
 		c.compare()
-		copied := b.keep(t, name+"copy-"+r.in.List.Language)
+		b.keep(t, name+"copy-"+r.in.List.Language)
 		for _, p := range c.problems {
 			problem("HTML part %d: %s", i, p)
 		}
 		linked = linked || c.linked
-		if r.first && len(c.problems) == 0 && !b.looksTyped(t, c, originals[i], copied) {
+		if r.first && len(c.problems) == 0 && !b.looksTyped(t, c) {
 			b.keep(t, name+"typed")
 			problem("HTML part %d: the copy does not look like the original with the values typed in by hand (go test -artifacts keeps the pictures)", i)
 		}
@@ -167,18 +178,21 @@ func (b *viewer) compare(t *testing.T, r *recipient, mail string, originals, cop
 	return problems
 }
 
-// looksTyped says whether the copy that is shown, of which there is a picture, looks
-// like its original with the values typed in by hand: down to the footer, or whole.
-func (b *viewer) looksTyped(t *testing.T, c *comparison, original string, copied []byte) bool {
+// looksTyped says whether the copy that is shown looks like its original with the
+// values typed in by hand: down to the footer, or whole.
+func (b *viewer) looksTyped(t *testing.T, c *comparison) bool {
 	t.Helper()
 	height := b.height(t)
 	if c.footer > 0 {
 		b.Eval(t, fmt.Sprintf("nodes[%d].getBoundingClientRect().top", c.footer), &height)
-		copied = b.Picture(t, pageWidth, max(height, 1))
 	}
-	b.open(t, original)
+	if height <= 0 {
+		return false
+	}
+	copied := b.Picture(t, pageWidth, height)
+	b.open(t, c.original.source)
 	b.fill(t, c.fills)
-	return height > 0 && (c.footer > 0 || b.height(t) == height) && bytes.Equal(b.Picture(t, pageWidth, height), copied)
+	return (c.footer > 0 || b.height(t) == height) && bytes.Equal(b.Picture(t, pageWidth, height), copied)
 }
 
 // open shows HTML and says what the browser makes of it. A file that starts with a
@@ -192,7 +206,7 @@ func (b *viewer) open(t *testing.T, html string) document {
 	b.Open(t, "file://"+path)
 	var tokens []token
 	b.Eval(t, tokensScript, &tokens)
-	return newDocument(tokens)
+	return newDocument(html, tokens)
 }
 
 func (b *viewer) height(t *testing.T) (height float64) {
@@ -201,14 +215,15 @@ func (b *viewer) height(t *testing.T) (height float64) {
 	return height
 }
 
-// keep takes a picture of the whole page.
-func (b *viewer) keep(t *testing.T, name string) []byte {
+// keep takes a picture of the whole page for people, when somebody wants it.
+func (b *viewer) keep(t *testing.T, name string) {
 	t.Helper()
-	picture := b.Picture(t, pageWidth, b.height(t))
-	if err := os.WriteFile(filepath.Join(b.pictures, name+".png"), picture, 0o600); err != nil {
+	if b.pictures == "" {
+		return
+	}
+	if err := os.WriteFile(filepath.Join(b.pictures, name+".png"), b.Picture(t, pageWidth, b.height(t)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return picture
 }
 
 // fill types values into the page that is shown.

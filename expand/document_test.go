@@ -22,12 +22,13 @@ type token struct {
 // document is a page as marks and the texts in the gaps between them: a text, be
 // it empty, before each mark.
 type document struct {
-	marks []token
-	gaps  []token
+	source string
+	marks  []token
+	gaps   []token
 }
 
-func newDocument(tokens []token) document {
-	var d document
+func newDocument(source string, tokens []token) document {
+	d := document{source: source}
 	var gap token
 	for _, k := range tokens {
 		if k.Kind == "text" {
@@ -51,7 +52,6 @@ type fill struct {
 // comparison is of an original and its copy for r.
 type comparison struct {
 	r                *recipient
-	source           string // of the original
 	original, copied document
 	problems         []string
 	fills            []fill // what makes the original the copy
@@ -100,7 +100,7 @@ func (c *comparison) unwrap() {
 			continue
 		}
 		between := token{Name: d.gaps[i].Name + text + d.gaps[i+2].Name, link: text}
-		c.copied = document{slices.Concat(d.marks[:i], d.marks[i+2:]), slices.Concat(d.gaps[:i], []token{between}, d.gaps[i+3:])}
+		c.copied = document{d.source, slices.Concat(d.marks[:i], d.marks[i+2:]), slices.Concat(d.gaps[:i], []token{between}, d.gaps[i+3:])}
 		i--
 	}
 }
@@ -124,11 +124,11 @@ func (c *comparison) cutFooter() {
 			continue
 		}
 		c.footer = d.marks[from].Node
-		if starts(d.marks[from+more:]) > behindBody(c.source) {
+		if starts(d.marks[from+more:]) > behindBody(o.source) {
 			c.problem("the footer is not at the end, but here: %s", around(d, from))
 		}
 		between := token{Name: d.gaps[from].Name + d.gaps[from+more].Name, link: d.gaps[from].link}
-		c.copied = document{rest, slices.Concat(d.gaps[:from], []token{between}, d.gaps[from+more+1:])}
+		c.copied = document{d.source, rest, slices.Concat(d.gaps[:from], []token{between}, d.gaps[from+more+1:])}
 		c.blanks(from)
 		return
 	}
