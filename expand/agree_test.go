@@ -51,12 +51,8 @@ type aCopy struct {
 // readCopies lets one process of each reader read all mails.
 func readCopies(t *testing.T) []aCopy {
 	t.Helper()
-	more, err := filepath.Glob("testdata/mails/*.eml")
-	if err != nil || len(more) == 0 {
-		t.Fatalf("no mails in testdata/mails (%v)", err)
-	}
 	var all []aCopy
-	from, to := append(originals(t), more...), []string{}
+	from, to := originals(t), []string{}
 	dir := t.TempDir()
 	for _, path := range from {
 		c := aCopy{name: filepath.Base(path)}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -26,7 +25,7 @@ func TestBrowserShowsNothingOfCopiesButTheValues(t *testing.T) {
 		newRecipient(t, "ko", map[string]string{"Name": `남궁 "하늘" <b>& 아들`, "Point": "1,234,567", "Gender": "여성", "Shop": "강남점"}),
 		newRecipient(t, "en", map[string]string{"Name": "Jo"}),
 	}
-	mails, dir := allMails(t), t.TempDir()
+	mails, dir := append(originals(t), sample), t.TempDir()
 	var files []string
 	refused := map[string]error{}
 	for i, m := range mails {
@@ -58,18 +57,6 @@ func TestBrowserShowsNothingOfCopiesButTheValues(t *testing.T) {
 			report(t, problems)
 		})
 	}
-}
-
-// allMails are those of testdata and of its folder mails, and that of the demo.
-func allMails(t *testing.T) []string {
-	t.Helper()
-	more, err := filepath.Glob("testdata/mails/*.eml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := slices.DeleteFunc(append(originals(t), more...), func(m string) bool { return strings.HasSuffix(m, ".copy.eml") })
-	slices.Sort(all)
-	return slices.Compact(append(all, sample))
 }
 
 // pageWidth is in CSS pixels.
