@@ -24,7 +24,7 @@ func (a *assembler) write(p *part, root bool) error {
 		return a.writeMultipart(p, root)
 	case p.text != nil && p.text.changed:
 		return a.writeText(p, root)
-	case sevenBit(p.body):
+	case p.canTravel():
 		if err := a.writeHead(p, root, "", ""); err != nil {
 			return err
 		}
@@ -34,6 +34,13 @@ func (a *assembler) write(p *part, root bool) error {
 		return mail.Refuse(554, "5.6.3", "%s is a mail with 8-bit text or very long lines, which cannot be passed on unchanged; attach it as a compressed file instead", p.where())
 	}
 	return a.writeBase64(p, root)
+}
+
+// canTravel says whether the leaf can go as it stands: 7-bit, and in
+// quoted-printable without the raw controls that some readers refuse (RFC 2045 §6.7).
+func (p *part) canTravel() bool {
+	raw := func(r rune) bool { return r < ' ' && r != '\t' && r != '\r' && r != '\n' || r == 0x7f }
+	return sevenBit(p.body) && (p.coding != "quoted-printable" || bytes.IndexFunc(p.body, raw) < 0)
 }
 
 // writeText encodes a text in whichever way is shorter: Korean in base64, what is
@@ -127,7 +134,7 @@ func topFields() []string {
 // it said.
 func (a *assembler) writeHead(p *part, root bool, kind, coding string) error {
 	whole := !root && kind == "" && coding == ""
-	if whole && sevenBit(p.head) && !p.sloppy {
+	if whole && sevenBit(p.head) && !p.sloppy && (len(p.body) > 0 || len(p.children) > 0 || bytes.HasSuffix(p.head, []byte("\r\n\r\n")) || bytes.Equal(p.head, crlf)) {
 		a.body = append(a.body, p.head...)
 		return nil
 	}

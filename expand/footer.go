@@ -177,6 +177,9 @@ func (c *compiler) addFooter(p *part) error {
 func (t *text) addFooter(footer string) {
 	if t.html {
 		at := bodyEnd(t.src)
+		if centred.MatchString(t.src) {
+			footer = `<div align="center" style="padding:0 16px">` + strings.TrimRight(footer, "\r\n") + "</div>\r\n"
+		}
 		t.src = t.src[:at] + footer + t.src[at:]
 		return
 	}

@@ -44,7 +44,7 @@ func TestRule60EveryTextShowsWhoSendsItAndHowToRefuse(t *testing.T) {
 			r := receive(t, c.Render(copyTo(c, "min@example.net", nil), "TOKEN_7").Bytes())
 			checkWire(t, r.raw)
 			wantIn(t, name+", text", r.text, append(identity(false), "\r\n\r\n--------\r\n")...)
-			wantIn(t, name+", HTML", r.html, append(identity(true), "</p></body></html>", `href="mailto:help@shop.example"`)...)
+			wantIn(t, name+", HTML", r.html, append(identity(true), "</p></div></body></html>", `href="mailto:help@shop.example"`)...)
 			wantNone(t, name, r.text+r.html, "{{", "To stop receiving it, <a", "더 이상 받지 않으시려면: ")
 			if n := strings.Count(r.text, "02-120") + strings.Count(r.html, "02-120"); n != 2 {
 				t.Errorf("%s: the phone number stands %d times", name, n)
@@ -52,7 +52,7 @@ func TestRule60EveryTextShowsWhoSendsItAndHowToRefuse(t *testing.T) {
 		}
 	}
 	amp := advertised(t, parts("multipart/alternative", text, "Content-Type: text/x-amp-html\n\n<!doctype html><html amp4email><body><p>hello</p></body></html>", html)).files["text/x-amp-html"]
-	wantIn(t, "AMP", amp, append(identity(true), "</p></body></html>")...)
+	wantIn(t, "AMP", amp, append(identity(true), "</p></div></body></html>")...)
 	wantIn(t, "text alone", advertised(t, "From: a@example.com\n\nhello\n").text, identity(false)...)
 	wantIn(t, "HTML alone", advertised(t, "From: a@example.com\n"+html).html, identity(true)...)
 	wantNone(t, "another list", render(t, parts("multipart/alternative", text, html), "").text, "Company", "02-120")

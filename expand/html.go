@@ -425,21 +425,24 @@ func htmlCharset(b []byte) string {
 }
 
 // bodyEnd is where a paragraph can be put last: before the last </body>, else
-// before the last </html>, else at the end.
+// before the last </html>, else at the end; there too where a gateway on the way has
+// put words behind them.
 func bodyEnd(s string) int {
-	body, root := -1, -1
+	body, root, words := -1, -1, -1
 	_ = eachToken(s, func(k token) error {
-		if k.kind == xhtml.EndTagToken {
-			switch k.name {
-			case "body":
-				body = k.start
-			case "html":
-				root = k.start
-			}
+		switch {
+		case k.kind == xhtml.EndTagToken && k.name == "body":
+			body = k.start
+		case k.kind == xhtml.EndTagToken && k.name == "html":
+			root = k.start
+		case k.kind == xhtml.TextToken && !k.hidden && strings.TrimSpace(s[k.start:k.end]) != "":
+			words = k.start
 		}
 		return nil
 	})
 	switch {
+	case words > max(body, root):
+		return len(s)
 	case body >= 0:
 		return body
 	case root >= 0:
@@ -447,3 +450,6 @@ func bodyEnd(s string) int {
 	}
 	return len(s)
 }
+
+// centred is what newsletters put their page into.
+var centred = regexp.MustCompile(`(?is)<(?:center\b|(?:table|td|div)\b[^>]*(?:align\s*=\s*["']?center|margin:\s*0(?:px)?\s+auto))`)

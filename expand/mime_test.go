@@ -178,3 +178,30 @@ func TestASloppyTypeIsMendedSoThatAllReadersAgree(t *testing.T) {
 	wantIn(t, "text", r.text, "Hi 민")
 	wantIn(t, "an odd type is text", render(t, "From: a@example.com\nContent-Type: multipart/\x01x; boundary=b\n\nHi {{Name}}\n", "민").text, "Hi 민")
 }
+
+// A gateway on the way puts its words behind the end of the page, and a newsletter
+// its page into the middle.
+func TestTheFooterStandsWhereTheReaderLooksForIt(t *testing.T) {
+	page := func(html string) string {
+		html = render(t, "From: a@example.com\nSubject: s\nContent-Type: text/html; charset=utf-8\n\n"+html, "x").html
+		return strings.ReplaceAll(html, "\r\n", "")
+	}
+	got := page("<html><body><p>hello</p></body></html>\nScanned by a gateway")
+	wantIn(t, "a trailer", got, "Scanned by a gateway<p style=")
+	got = page("<html><body><table align=center><tr><td>hello</table></body></html>")
+	wantIn(t, "a newsletter", got, `</table><div align="center" style="padding:0 16px"><p style=`, "</p></div></body></html>")
+	got = page("<html><body><p align=center>hello</p></body></html>")
+	wantIn(t, "a centred paragraph", got, "hello</p><p style=")
+}
+
+// The reader of a copy knows the boundaries of the next mail no more than this one,
+// but a value should not even be able to guess them.
+func TestAValueIsNoBoundary(t *testing.T) {
+	raw := parts("multipart/alternative", "Content-Type: text/plain; charset=utf-8\n\n{{Name}}{{Name}}\nx{{Name}}--=_b {{Name|}}--=_b--\n{{Unsubscribe}}", "Content-Type: text/html\n\n<p>{{Name}}</p>{{Unsubscribe}}")
+	for _, name := range []string{"--=_b", "--=_b--", "\r\n--=_b--\r\n", "-", ""} {
+		r := render(t, raw, name)
+		if n := strings.Count(string(r.raw), "\r\n--=_b"); n != 3 {
+			t.Errorf("%q: %d boundaries in\n%s", name, n, r.raw)
+		}
+	}
+}

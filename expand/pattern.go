@@ -97,7 +97,7 @@ func (q *qp) write(s string) {
 			continue
 		}
 		_, size := utf8.DecodeRuneInString(s[i:])
-		q.char(s[i : i+size])
+		q.char(s[i:i+size], strings.HasPrefix(s[i:], "--"))
 		i += size
 	}
 }
@@ -116,7 +116,9 @@ func (q *qp) endLine() {
 	q.col = 0
 }
 
-func (q *qp) char(s string) {
+// char writes a character. dashes: it is the first of two, which at the start of a
+// line could make a boundary of what was none, or of a value.
+func (q *qp) char(s string, dashes bool) {
 	safe := len(s) == 1 && (s[0] >= ' ' && s[0] < 0x7f && s[0] != '=' || s[0] == '\t')
 	width := 3 * len(s)
 	if safe {
@@ -124,9 +126,9 @@ func (q *qp) char(s string) {
 	}
 	if q.col+width > 75 {
 		q.soft()
-		if s == "-" { // so that no line looks like a boundary that did not before
-			safe, width = false, 3
-		}
+	}
+	if dashes && q.col == 0 {
+		safe, width = false, 3
 	}
 	q.col += width
 	if safe {
