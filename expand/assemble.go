@@ -3,7 +3,9 @@ package expand
 import (
 	"bytes"
 	"encoding/base64"
+	"io"
 	"mime"
+	"mime/quotedprintable"
 	"slices"
 	"strings"
 
@@ -36,11 +38,14 @@ func (a *assembler) write(p *part, root bool) error {
 	return a.writeBase64(p, root)
 }
 
-// canTravel says whether the leaf can go as it stands: 7-bit, and in
-// quoted-printable without the raw controls that some readers refuse (RFC 2045 §6.7).
+// canTravel says whether the leaf can go as it stands: 7-bit, and quoted-printable
+// only such as strict readers take.
 func (p *part) canTravel() bool {
-	raw := func(r rune) bool { return r < ' ' && r != '\t' && r != '\r' && r != '\n' || r == 0x7f }
-	return sevenBit(p.body) && (p.coding != "quoted-printable" || bytes.IndexFunc(p.body, raw) < 0)
+	if !sevenBit(p.body) || p.coding != "quoted-printable" {
+		return sevenBit(p.body)
+	}
+	_, err := io.Copy(io.Discard, quotedprintable.NewReader(bytes.NewReader(p.body)))
+	return err == nil
 }
 
 // writeText encodes a text in whichever way is shorter: Korean in base64, what is
