@@ -15,14 +15,14 @@
 //  2. The MIME parts are split at their boundaries, without decoding them. What
 //     cannot be changed for each recipient is refused: S/MIME, PGP, winmail.dat,
 //     meeting requests.
-//  3. Subject and the text/plain and text/html parts that are not attachments are
+//  3. Subject and the text/plain, text/html and AMP parts that are not attachments are
 //     decoded, transfer encoding first, then charset, and searched for
 //     placeholders in what the reader sees: {{field}} and {{field|fallback}},
 //     wherever Word put tags, entities and line breaks into them.
 //  4. HTML that is shown and has no text beside it gets one that is made from it and
 //     compiled like the others; HTML beyond all measure stays alone.
-//  5. A mail that nowhere shows {{Unsubscribe}} gets a footer with the link in the
-//     list's language; one to a list for advertising gets, in every text, the footer
+//  5. A reader who is shown {{Unsubscribe}} nowhere gets a footer with the link in the
+//     list's language; mail to a list for advertising gets, in every text, the footer
 //     that shows who sends it and how to refuse, and a Subject that begins with
 //     "(광고)". Footers are files: those of the folder footer, or others ([LoadFooters]).
 //  6. The changed texts are written as UTF-8 in quoted-printable, or in base64 where
@@ -35,14 +35,18 @@
 // # Placeholders
 //
 // Case, blanks and full-width forms make no difference in a name. A placeholder
-// stands in the Subject, in text, and in HTML's text and attributes href, src, alt
-// and title, the conditional comments that Outlook shows included; not in other
-// header fields, scripts, styles and other comments. A value is verbatim in text,
-// escaped in HTML, percent-encoded in a link; blanks around it are cut, and it is
-// never searched for placeholders itself. Where it is empty the fallback stands.
-// {{Email}}, {{List}}, {{Date}} and {{Unsubscribe}} are always
-// known. A name that is not known, a placeholder that is not closed and those of
-// other programs refuse the mail in a sentence that says what to write.
+// stands in the Subject, in text, and in HTML's text and the attributes of links and
+// captions (href, src, alt, title and their like), the conditional comments that
+// Outlook shows included; not in other header fields, scripts, styles, templates of
+// AMP and other comments. A value is verbatim in text, escaped in HTML,
+// percent-encoded in an address; blanks around it are cut, and it is never searched
+// for placeholders itself. It stands where the name began, and so looks as the name
+// did. Where it is empty the fallback stands.
+// {{Email}}, {{List}}, {{Date}}, {{Unsubscribe}} and {{Preferences}} are always
+// known; a link of ours takes the place of the whole address that a client made of
+// it. {{"{{"}}, with any quotation marks, shows what stands in them. A name that is
+// not known, a placeholder that is not closed and those of other programs refuse the
+// mail in a sentence that says what to write.
 //
 // # The header of a copy
 //
