@@ -28,6 +28,8 @@ type Input struct {
 	Date        time.Time       // when the mail was accepted: the Date of every copy
 	Vocabulary  Vocabulary
 	RewriteFrom mail.Address // "" leaves From as it is
+	Template    *Template    // nil: the mail goes as it was written
+	LinkImages  bool         // the template's pictures are linked where they can be, not attached
 	Footers     *Footers     // nil: the built-in ones
 }
 
@@ -78,7 +80,10 @@ type compiler struct {
 	uses  map[string]int // fields and where they stand in out.Fields
 	link  bool           // what is being compiled shows the unsubscribe link
 	fills int            // placeholders met so far
-	foot  *footing       // while a text with its footer is compiled
+
+	written  string    // the mail's Subject, as its author wrote it
+	wrapping *wrapping // a template is being filled, not a mail compiled
+	foot     *footing  // while a text with its footer is compiled
 }
 
 // Compile reads a list mail once, for all its copies. What it refuses is a
@@ -103,6 +108,11 @@ func Compile(in Input) (*Compiled, error) {
 	c.use(placeholder{field: nameField, hasFallback: true})
 	if err := c.head(root.header); err != nil {
 		return nil, err
+	}
+	if in.Template != nil {
+		if root, err = c.wrap(root); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.texts(root); err != nil {
 		return nil, err
@@ -141,6 +151,9 @@ func (c *compiler) use(p placeholder) int {
 
 // fill gives what stands in the place of a placeholder.
 func (c *compiler) fill(inner, where string, as form) (piece, error) {
+	if c.wrapping != nil {
+		return c.fillTemplate(inner, where, as)
+	}
 	if c.fills++; c.fills > maxPlaceholders {
 		return piece{}, mail.Refuse(554, "5.6.0", "the mail has more than %d placeholders; send one with fewer", maxPlaceholders)
 	}

@@ -69,6 +69,9 @@ func (c *compiler) edits(f *finder, as form) ([]edit, error) {
 		if err != nil {
 			return nil, err
 		}
+		if put.keep {
+			continue
+		}
 		if put.slot != nil && put.slot.Field <= slotLink && len(p.scheme) > 0 {
 			for _, around := range append(p.scheme, p.slash...) {
 				edits = append(edits, edit{around.start, around.end, nil})
@@ -288,7 +291,7 @@ func (c *compiler) attribute(value string, at int, where string, as form) ([]edi
 		f.feed(g)
 	}
 	edits, err := c.edits(f, as)
-	if i := slices.IndexFunc(f.found, func(p found) bool { return c.isLink(p.inner) }); err == nil && i >= 0 && isMadeUp(value) {
+	if i := slices.IndexFunc(f.found, func(p found) bool { return c.isLink(p.inner) }); err == nil && i >= 0 && isMadeUp(value) && c.wrapping == nil {
 		put, err := c.fill(f.found[i].inner, where, asHTML)
 		return []edit{{at, at + len(value), []piece{put}}}, err
 	}

@@ -117,5 +117,8 @@ func (c *compiler) percent(s string, from, to int, where string) (edit, error) {
 		start = from
 	}
 	p, err := c.fill(inner, where, as)
+	if p.keep {
+		p.text = s[start:to]
+	}
 	return edit{start, to, []piece{p}}, err
 }
