@@ -29,15 +29,16 @@ const repeatWindow = 10 * time.Minute
 // intake decides what is taken at RCPT and DATA, and turns a submission into
 // messages: one for each list, one for the ordinary recipients.
 type intake struct {
-	cfg     *Config
-	spool   *spool.Spool
-	index   *directory.Index
-	fields  *expand.Fields
-	keys    *sign.Keys
-	keyring *optout.Keyring
-	log     *slog.Logger
-	forward forwarding // of mail to the postmaster; nil: it is refused
-	footers *expand.Footers
+	cfg       *Config
+	spool     *spool.Spool
+	index     *directory.Index
+	fields    *expand.Fields
+	keys      *sign.Keys
+	keyring   *optout.Keyring
+	log       *slog.Logger
+	forward   forwarding // of mail to the postmaster; nil: it is refused
+	templates templates
+	footers   *expand.Footers
 
 	services *services
 	lists    map[string]*ListConfig // by address key
@@ -66,12 +67,12 @@ func newIntake(cfg *Config, s *spool.Spool, index *directory.Index, fields *expa
 }
 
 // Check decides one recipient.
-func (in *intake) Check(_ context.Context, sub *mail.Submitter, from, to mail.Address) error {
+func (in *intake) Check(ctx context.Context, sub *mail.Submitter, from, to mail.Address) error {
 	if svc := in.services.of(sub, from, to); svc.kind != noService {
 		return in.checkService(svc)
 	}
-	if l := in.lists[to.Key()]; l != nil {
-		return in.checkList(sub, from, l)
+	if d, ok, err := in.destination(to); ok {
+		return in.checkList(ctx, sub, from, d, err)
 	}
 	if in.ours[to.Domain()] {
 		return mail.Refuse(550, "5.1.1", "there is no list %s here; is the address written rightly?", to)
@@ -85,12 +86,20 @@ func (in *intake) Check(_ context.Context, sub *mail.Submitter, from, to mail.Ad
 	return in.checkRoom()
 }
 
-func (in *intake) checkList(sub *mail.Submitter, from mail.Address, l *ListConfig) error {
+// checkList decides a list; wrong is what is wrong with its address, which only who
+// may use the list is told.
+func (in *intake) checkList(ctx context.Context, sub *mail.Submitter, from mail.Address, d destination, wrong error) error {
+	l := d.ListConfig
 	switch {
 	case from == "":
 		return mail.Refuse(550, "5.7.1", "%s takes no mail with an empty sender (MAIL FROM:<>), as bounces and automatic replies have it; send it from an address of your own", l.Address)
 	case !sub.MayUseList(l.ID):
 		return mail.Refuse(550, "5.7.1", "%s may not send to the list %s: it is not among its `lists` in the configuration; have the administrator add %q in %s", sub.Name, l.Address, l.ID, sub.Entry())
+	case wrong != nil:
+		return wrong
+	}
+	if err := in.checkTemplate(ctx, d); err != nil {
+		return err
 	}
 	return in.checkRoom()
 }
@@ -150,7 +159,7 @@ func (in *intake) Accept(ctx context.Context, sub *mail.Submitter, env mail.Enve
 	if err != nil {
 		return "", full(err)
 	}
-	msgs, err := in.messages(sub, env, raw, now)
+	msgs, err := in.messages(ctx, sub, env, raw, now)
 	if err != nil {
 		return "", err
 	}
@@ -277,7 +286,7 @@ func full(err error) error {
 
 // messages makes the messages of a submission, in the order in which their lists
 // were named; the ordinary recipients' comes last.
-func (in *intake) messages(sub *mail.Submitter, env mail.Envelope, raw []byte, now time.Time) ([]spool.Accepted, error) {
+func (in *intake) messages(ctx context.Context, sub *mail.Submitter, env mail.Envelope, raw []byte, now time.Time) ([]spool.Accepted, error) {
 	lists, ordinary := in.split(env.Recipients)
 	submission := mail.NewID(now)
 	mark, since := "", now
@@ -289,14 +298,17 @@ func (in *intake) messages(sub *mail.Submitter, env mail.Envelope, raw []byte, n
 	}
 	var msgs []spool.Accepted
 	var siblings []mail.ID
-	for _, l := range lists {
-		a, err := in.listMessage(sub, env, l, raw, now)
+	for _, d := range lists {
+		a, err := in.listMessage(ctx, sub, env, d, raw, now)
 		if err != nil {
 			return nil, err
 		}
 		a.Message.Submission, a.Message.Siblings = submission, siblings
 		if mark != "" {
-			a.Repeat, a.RepeatSince = mark+" "+l.ID, since
+			a.Repeat, a.RepeatSince = mark+" "+d.ID, since
+			if d.template != d.Template && !mustBeSigned(sub) { // a signed mail opens a list once, however it is addressed
+				a.Repeat += "+" + d.template
+			}
 		}
 		siblings = append(siblings[:len(siblings):len(siblings)], a.Message.ID)
 		msgs = append(msgs, a)
@@ -326,15 +338,15 @@ func people(to []mail.Address) string {
 	return "@" + hex.EncodeToString(sum[:]) // no list's id begins so
 }
 
-func (in *intake) split(rcpts []mail.Address) (lists []*ListConfig, ordinary []mail.Address) {
+func (in *intake) split(rcpts []mail.Address) (lists []destination, ordinary []mail.Address) {
 	seen := map[string]bool{}
 	for _, to := range rcpts {
 		if seen[to.Key()] {
 			continue
 		}
 		seen[to.Key()] = true
-		if l := in.lists[to.Key()]; l != nil {
-			lists = append(lists, l)
+		if d, ok, _ := in.destination(to); ok {
+			lists = append(lists, d)
 		} else {
 			ordinary = append(ordinary, to)
 		}
@@ -342,15 +354,21 @@ func (in *intake) split(rcpts []mail.Address) (lists []*ListConfig, ordinary []m
 	return lists, ordinary
 }
 
-func (in *intake) listMessage(sub *mail.Submitter, env mail.Envelope, l *ListConfig, raw []byte, now time.Time) (spool.Accepted, error) {
+func (in *intake) listMessage(ctx context.Context, sub *mail.Submitter, env mail.Envelope, d destination, raw []byte, now time.Time) (spool.Accepted, error) {
 	id := mail.NewID(now)
-	policy := l.policy()
-	c, compiled, err := in.compile(in.input(id, policy, sub, raw, now), sub)
+	policy := d.policy()
+	policy.Template = d.template
+	what := in.input(id, policy, sub, raw, now)
+	var err error
+	if what.Template, err = in.wrapper(ctx, d); err != nil {
+		return spool.Accepted{}, err
+	}
+	c, compiled, err := in.compile(what, sub)
 	if err != nil {
 		return spool.Accepted{}, err
 	}
 	m := in.message(id, sub, env, raw, now)
-	m.List, m.Lane, m.State = &policy, l.Lane, mail.Expanding
+	m.List, m.Lane, m.State = &policy, d.Lane, mail.Expanding
 	m.HeaderFrom, m.Subject = c.HeaderFrom(), c.Subject()
 	m.Fields, m.Required = c.Fields(), c.Required()
 	m.TokenKey = in.keyring.Newest()
@@ -401,7 +419,7 @@ func (in *intake) input(id mail.ID, policy mail.ListPolicy, sub *mail.Submitter,
 	return expand.Input{
 		ID: id, Raw: raw, List: policy, Hostname: in.cfg.Hostname, Mailto: in.cfg.OptOut.Mailto, BaseURL: in.cfg.OptOut.BaseURL,
 		Date: now.In(in.location), Vocabulary: in.fields, RewriteFrom: sub.RewriteFrom,
-		Footers: in.footers,
+		Footers: in.footers, LinkImages: in.cfg.Templates.Images == "link",
 	}
 }
 
