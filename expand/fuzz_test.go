@@ -56,6 +56,9 @@ func FuzzCompile(f *testing.F) {
 		if err == nil || eml.IsUnknownCharset(err) || eml.IsUnknownEncoding(err) {
 			err = walk(e)
 		}
+		if err != nil && strings.Contains(err.Error(), "unexpected line in Next()") {
+			return // Go takes a line that begins with the boundary and a hyphen for one; other readers, and we, do not
+		}
 		if err != nil {
 			t.Fatalf("a mail reader refuses the copy: %v\n%q", err, got)
 		}
