@@ -142,7 +142,7 @@ func (c *compiler) use(p placeholder) int {
 // fill gives what stands in the place of a placeholder.
 func (c *compiler) fill(inner, where string, as form) (piece, error) {
 	if c.fills++; c.fills > maxPlaceholders {
-		return piece{}, mail.Refuse(554, "5.6.0", "the mail has more than %d placeholders; send one with fewer", maxPlaceholders)
+		return piece{}, tooMany()
 	}
 	if text, ok := literal(inner); ok {
 		return piece{text: as.write(clean(text))}, nil
@@ -174,6 +174,10 @@ func (c *compiler) fill(inner, where string, as form) (piece, error) {
 
 // maxPlaceholders bounds a row of slots; footer and Subject count.
 const maxPlaceholders = 5000
+
+func tooMany() error {
+	return mail.Refuse(554, "5.6.0", "the mail has more than %d placeholders; send one with fewer", maxPlaceholders)
+}
 
 func longDate(t time.Time, language string) string {
 	if language == "ko" {

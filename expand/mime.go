@@ -235,16 +235,19 @@ func nextDelimiter(b []byte, from int, boundary string) (delimiter, bool) {
 		if i < 0 {
 			return delimiter{}, false
 		}
-		at += i
+		if at += i; at > 0 && b[at-1] != '\n' {
+			at += len(mark) // not at the start of a line: its end is not looked for, as there may be a million of these in it
+			continue
+		}
 		d := delimiter{start: at, line: at, end: lineEnd(b, at)}
 		rest := b[at+len(mark) : max(d.end, at+len(mark))]
 		after, closes := bytes.CutPrefix(rest, []byte("--"))
 		d.closes = closes
 		fits := len(bytes.Trim(after, " \t\r\n")) == 0 && (closes || bytes.HasSuffix(after, crlf))
-		if at > 0 && b[at-1] == '\n' {
+		if at > 0 {
 			d.start = at - 2
 		}
-		if fits && (at == 0 || b[at-1] == '\n') {
+		if fits {
 			return d, true
 		}
 		at += len(mark)

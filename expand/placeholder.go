@@ -2,6 +2,7 @@ package expand
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -10,6 +11,9 @@ import (
 
 // maxPlaceholder is how many characters a placeholder may have, fallback included.
 const maxPlaceholder = 300
+
+// maxGlyphs is how many it may have with those that nobody sees.
+const maxGlyphs = 10 * maxPlaceholder
 
 // glyph is a character that the reader sees, and where it stands in the source.
 type glyph struct {
@@ -58,7 +62,9 @@ func (f *finder) feed(g glyph) {
 	case f.depth == 0 && r != '{':
 		f.pass(g)
 	case invisible(r):
-		f.open = append(f.open, g)
+		if f.open = append(f.open, g); f.depth > 1 && len(f.open) > maxGlyphs {
+			f.unclosed()
+		}
 	case f.depth == 1 && r != '{':
 		f.giveUp(g)
 	default:
@@ -122,7 +128,8 @@ func (f *finder) pass(g glyph) {
 		f.solid++
 	}
 	if f.recent = append(f.recent, g); len(f.recent) > 8 {
-		f.recent = f.recent[1:]
+		copy(f.recent, f.recent[1:]) // in its place: this is done for each character
+		f.recent = f.recent[:8]
 	}
 	if f.inURL = f.inURL && isURL(g.r) || f.ends("://"); len(f.recent) == 2 && (unicode.IsSpace(g.r) || strings.ContainsRune(`<>"'`, g.r)) {
 		f.endLink()
@@ -137,14 +144,14 @@ func isURL(r rune) bool {
 // ends says whether the last glyphs passed are these.
 func (f *finder) ends(s string) bool {
 	n := len(f.recent) - len(s)
-	return n >= 0 && strings.EqualFold(word(f.recent[n:]), s)
+	return n >= 0 && f.recent[len(f.recent)-1].r == rune(s[len(s)-1]) && strings.EqualFold(word(f.recent[n:]), s)
 }
 
 // endLink notes the slash that is all that stands between the last placeholder and
 // where its link ends.
 func (f *finder) endLink() {
 	if n := len(f.found); n > 0 && f.fresh && len(f.recent) > 0 && f.recent[0].r == '/' {
-		f.found[n-1].slash = f.recent[:1:1]
+		f.found[n-1].slash = slices.Clone(f.recent[:1])
 	}
 	f.fresh = false
 }
@@ -182,7 +189,9 @@ func (f *finder) close() {
 		}
 	}
 	p.inURL = f.inURL && len(p.scheme) == 0
-	f.found = append(f.found, p)
+	if f.found = append(f.found, p); len(f.found) > maxPlaceholders {
+		f.err = tooMany()
+	}
 	f.solid += f.depth
 	f.open, f.depth, f.quoted, f.recent, f.fresh = nil, 0, false, nil, len(p.scheme) > 0
 }

@@ -28,7 +28,7 @@ func (c *compiler) textPieces(t *text, where string) ([]piece, error) {
 	s := t.src
 	f.seen.Grow(len(s))
 	for i := 0; i < len(s); {
-		if n := percentPlaceholder(s[i:]); n > 0 {
+		if n := percentPlaceholder(s[i:]); n > 0 && f.depth < 2 {
 			e, err := c.percent(s, i, i+n, where)
 			if err != nil {
 				return nil, err
@@ -92,6 +92,10 @@ func percentPlaceholder(s string) int {
 	return end + 6
 }
 
+// maxMadeUp is how far before a placeholder an address that Word made up may begin,
+// in octets.
+const maxMadeUp = 2048
+
 // percent compiles the placeholder at s[from:to]. A link of ours takes the place of
 // the scheme before it and the slash behind it, where it is the whole address.
 func (c *compiler) percent(s string, from, to int, where string) (edit, error) {
@@ -105,7 +109,8 @@ func (c *compiler) percent(s string, from, to int, where string) (edit, error) {
 			start = n
 		}
 	}
-	if n := strings.LastIndexAny(s[:from], " \t\r\n<>([\"'") + 1; isMadeUp(s[n:from]) {
+	near := max(0, from-maxMadeUp)
+	if n := near + strings.LastIndexAny(s[near:from], " \t\r\n<>([\"'") + 1; isMadeUp(s[n:from]) {
 		start = n
 	}
 	if begins := start == 0 || strings.IndexByte(" \t\n<([\"'", s[start-1]) >= 0; begins && c.isLink(inner) {
