@@ -196,6 +196,7 @@ func (c *compiler) isLink(inner string) bool {
 // those that bear it.
 func (c *compiler) texts(root *part) error {
 	var parts []*part
+	root.show()
 	if err := collect(root, &parts); err != nil {
 		return err
 	}
@@ -225,12 +226,24 @@ func collect(p *part, parts *[]*part) error {
 		}
 	}
 	if !p.isText() {
-		return nil
+		return p.checkUnread()
 	}
 	if err := p.decode(); err != nil || p.text == nil {
 		return err
 	}
 	*parts = append(*parts, p)
+	return nil
+}
+
+// checkUnread refuses texts of a kind that some readers show and in which no
+// placeholder is filled, if they hold one.
+func (p *part) checkUnread() error {
+	if p.attached || !oneOf(p.kind, []string{"text/enriched", "text/richtext", "text/markdown", "text/x-markdown"}) {
+		return nil
+	}
+	if octets, err := decodeTransfer(p.coding, p.body); err == nil && bytes.Contains(octets, []byte("{{")) {
+		return mail.Refuse(554, "5.6.0", "%s holds a placeholder, and placeholders are filled in plain text and HTML only: leave it out, or send it as one of these", p.where())
+	}
 	return nil
 }
 
