@@ -2,6 +2,7 @@ package expand
 
 import (
 	"bytes"
+	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -302,7 +303,7 @@ func (c *compiler) compileText(p *part) error {
 func (c *compiler) checkLeaving(p *part) error {
 	base := strings.TrimRight(c.in.BaseURL, "/")
 	for _, page := range []string{"/u/", "/p/"} {
-		if base != "" && strings.Contains(p.text.src, base+page) {
+		if base != "" && (strings.Contains(p.text.src, base+page) || strings.Contains(p.text.src, url.QueryEscape(base+page))) { // so gateways rewrite it
 			return mail.Refuse(550, "5.6.0", "%s holds the unsubscribe link of one person (%s…), as a copy that was received has it: whoever clicks on it would unsubscribe that person; delete it, or write {{Unsubscribe}} in its place", p.where(), base+page)
 		}
 	}

@@ -35,8 +35,8 @@
 // # Placeholders
 //
 // Case, blanks and full-width forms make no difference in a name. A placeholder
-// stands in the Subject, in text, and in HTML's text and attributes href, src, alt
-// and title, the conditional comments that Outlook shows included; not in other
+// stands in the Subject, in text, and in HTML's text and the attributes that hold an
+// address or words, the conditional comments that Outlook shows included; not in other
 // header fields, scripts, styles and other comments. A value is verbatim in text,
 // escaped in HTML, percent-encoded in a link; blanks around it are cut, and it is
 // never searched for placeholders itself. Where it is empty the fallback stands.

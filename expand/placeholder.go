@@ -48,6 +48,7 @@ type finder struct {
 	recent    []glyph         // the last few before open
 	fresh     bool            // recent begins right behind the last of found
 	inURL     bool            // what was passed last belongs to an address
+	nested    int             // parentheses that are open in it
 	linked    bool            // set by whoever feeds: what follows stands within a link
 	tagless   bool            // and so is this: no tag can stand there
 	solid     int             // visible glyphs before open
@@ -133,7 +134,16 @@ func (f *finder) pass(g glyph) {
 		copy(f.recent, f.recent[1:]) // in its place: this is done for each character
 		f.recent = f.recent[:8]
 	}
-	if f.inURL = f.inURL && isURL(g.r) || f.ends("://"); len(f.recent) == 2 && (unicode.IsSpace(g.r) || strings.ContainsRune(`<>"'`, g.r)) {
+	switch {
+	case f.ends("://"):
+		f.inURL, f.nested = true, 0
+	case g.r == '(':
+		f.nested++
+	case g.r == ')':
+		f.nested--
+	}
+	f.inURL = f.inURL && isURL(g.r) && f.nested >= 0 // a parenthesis that began before the address ends it
+	if len(f.recent) == 2 && (unicode.IsSpace(g.r) || strings.ContainsRune(`<>"'`, g.r)) {
 		f.endLink()
 	}
 }
