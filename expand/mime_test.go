@@ -243,3 +243,10 @@ func TestARelatedMailShowsItsHTML(t *testing.T) {
 		wantIn(t, kind, r.text, "민", theLink)
 	}
 }
+
+func TestAMultipartSaysNothingOldOfItsParts(t *testing.T) {
+	inner := "Content-Type: multipart/alternative; boundary=a\nContent-MD5: Q2hlY2s=\nContent-Length: 77\nContent-Transfer-Encoding: 8bit\nX-Kept: yes\n\n--a\n\n한글 {{Name}} {{Unsubscribe}}\n--a--"
+	got := string(compileRender(t, parts("multipart/mixed", inner), "민").Bytes())
+	wantNone(t, "copy", got, "Content-MD5", "Content-Length", "8bit")
+	wantIn(t, "copy", got, "X-Kept: yes\r\n\r\n--a\r\n")
+}
