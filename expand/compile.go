@@ -2,6 +2,7 @@ package expand
 
 import (
 	"bytes"
+	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -196,6 +197,7 @@ func (c *compiler) isLink(inner string) bool {
 // those that bear it.
 func (c *compiler) texts(root *part) error {
 	var parts []*part
+	root.show()
 	if err := collect(root, &parts); err != nil {
 		return err
 	}
@@ -225,12 +227,24 @@ func collect(p *part, parts *[]*part) error {
 		}
 	}
 	if !p.isText() {
-		return nil
+		return p.checkUnread()
 	}
 	if err := p.decode(); err != nil || p.text == nil {
 		return err
 	}
 	*parts = append(*parts, p)
+	return nil
+}
+
+// checkUnread refuses texts of a kind that some readers show and in which no
+// placeholder is filled, if they hold one.
+func (p *part) checkUnread() error {
+	if p.attached || !oneOf(p.kind, []string{"text/enriched", "text/richtext", "text/markdown", "text/x-markdown"}) {
+		return nil
+	}
+	if octets, err := decodeTransfer(p.coding, p.body); err == nil && bytes.Contains(octets, []byte("{{")) {
+		return mail.Refuse(554, "5.6.0", "%s holds a placeholder, and placeholders are filled in plain text and HTML only: leave it out, or send it as one of these", p.where())
+	}
 	return nil
 }
 
@@ -289,7 +303,7 @@ func (c *compiler) compileText(p *part) error {
 func (c *compiler) checkLeaving(p *part) error {
 	base := strings.TrimRight(c.in.BaseURL, "/")
 	for _, page := range []string{"/u/", "/p/"} {
-		if base != "" && strings.Contains(p.text.src, base+page) {
+		if base != "" && (strings.Contains(p.text.src, base+page) || strings.Contains(p.text.src, url.QueryEscape(base+page))) { // so gateways rewrite it
 			return mail.Refuse(550, "5.6.0", "%s holds the unsubscribe link of one person (%s…), as a copy that was received has it: whoever clicks on it would unsubscribe that person; delete it, or write {{Unsubscribe}} in its place", p.where(), base+page)
 		}
 	}

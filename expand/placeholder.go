@@ -23,14 +23,15 @@ type glyph struct {
 
 // found is a placeholder: its glyphs from { to }, and what is in it.
 type found struct {
-	glyphs []glyph
-	name   int     // the glyph of the first letter within the braces
-	scheme []glyph // "http://" right before it, which Outlook puts before a link
-	slash  []glyph // and the "/" that it puts behind a link without a path
-	first  bool    // nothing but blanks stands before it
-	inURL  bool    // it stands in an address that is part of the text
-	linked bool    // it stands within a link
-	inner  string
+	glyphs  []glyph
+	name    int     // the glyph of the first letter within the braces
+	scheme  []glyph // "http://" right before it, which Outlook puts before a link
+	slash   []glyph // and the "/" that it puts behind a link without a path
+	first   bool    // nothing but blanks stands before it
+	inURL   bool    // it stands in an address that is part of the text
+	linked  bool    // it stands within a link
+	tagless bool    // it stands where no link can be
+	inner   string
 }
 
 // finder finds the placeholders in a run of glyphs, however they are spread over
@@ -47,7 +48,9 @@ type finder struct {
 	recent    []glyph         // the last few before open
 	fresh     bool            // recent begins right behind the last of found
 	inURL     bool            // what was passed last belongs to an address
+	nested    int             // parentheses that are open in it
 	linked    bool            // set by whoever feeds: what follows stands within a link
+	tagless   bool            // and so is this: no tag can stand there
 	solid     int             // visible glyphs before open
 	err       error
 }
@@ -131,7 +134,16 @@ func (f *finder) pass(g glyph) {
 		copy(f.recent, f.recent[1:]) // in its place: this is done for each character
 		f.recent = f.recent[:8]
 	}
-	if f.inURL = f.inURL && isURL(g.r) || f.ends("://"); len(f.recent) == 2 && (unicode.IsSpace(g.r) || strings.ContainsRune(`<>"'`, g.r)) {
+	switch {
+	case f.ends("://"):
+		f.inURL, f.nested = true, 0
+	case g.r == '(':
+		f.nested++
+	case g.r == ')':
+		f.nested--
+	}
+	f.inURL = f.inURL && isURL(g.r) && f.nested >= 0 // a parenthesis that began before the address ends it
+	if len(f.recent) == 2 && (unicode.IsSpace(g.r) || strings.ContainsRune(`<>"'`, g.r)) {
 		f.endLink()
 	}
 }
@@ -181,7 +193,7 @@ func (f *finder) close() {
 		}
 		inner.WriteRune(g.r)
 	}
-	p.inner, p.linked = inner.String(), f.linked
+	p.inner, p.linked, p.tagless = inner.String(), f.linked, f.tagless
 	for _, scheme := range []string{"http://", "https://"} {
 		if n := len(scheme); f.ends(scheme) {
 			p.scheme = f.recent[len(f.recent)-n:]
