@@ -446,11 +446,13 @@ func until(s, marks string) int {
 	return len(s)
 }
 
+var bodyTag = regexp.MustCompile(`(?i)<body`)
+
 // htmlCharset is what the HTML says of itself, for a part whose type names none.
 func htmlCharset(b []byte) string {
 	head := b[:min(len(b), 4096)]
-	if i := bytes.Index(bytes.ToLower(head), []byte("<body")); i >= 0 {
-		head = head[:i]
+	if at := bodyTag.FindIndex(head); at != nil {
+		head = head[:at[0]]
 	}
 	if m := metaCharset.FindSubmatch(head); m != nil {
 		return string(m[1])

@@ -102,3 +102,10 @@ func TestAPlaceholderThatWasWrappedInAQuotation(t *testing.T) {
 	want(t, "a value", seenText(t, "> {{이\n> 름}}", "민"), "> 민")
 	want(t, "a fallback", seenText(t, "> {{Shop|강남점 \n>> 근처}}", "민"), "> 강남점 근처")
 }
+
+// Letters whose small form has more octets than the capital one.
+func TestPlaceholdersStandBehindLettersThatGrow(t *testing.T) {
+	want(t, "text", seenText(t, "https://x.example/%7B%7BName%7C"+strings.Repeat("Ⱥ", 20)+"%7D%7D", ""), "https://x.example/"+strings.Repeat("%C8%BA", 20))
+	r := render(t, "From: a@example.com\nContent-Type: text/html\nContent-Transfer-Encoding: 8bit\n\n<p>"+strings.Repeat("\xd8\xc8\xba", 500)+"<body>{{Name}}", "민")
+	wantIn(t, "html", r.html, "민")
+}

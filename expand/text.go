@@ -85,12 +85,14 @@ func percentPlaceholder(s string) int {
 		return 0
 	}
 	head := s[:min(len(s), maxPlaceholder)]
-	end := strings.Index(strings.ToLower(head), "%7d%7d")
-	if end < 0 || strings.ContainsAny(head[:end], " \t\r\n<>\"") {
+	at := percentClose.FindStringIndex(head)
+	if at == nil || strings.ContainsAny(head[:at[0]], " \t\r\n<>\"") {
 		return 0
 	}
-	return end + 6
+	return at[1]
 }
+
+var percentClose = regexp.MustCompile(`(?i)%7d%7d`)
 
 // maxMadeUp is how far before a placeholder an address that Word made up may begin,
 // in octets.
