@@ -226,7 +226,7 @@ func glyphs(s string, base int) iter.Seq[glyph] {
 func (c *compiler) tag(src string, k token, where string) ([]edit, error) {
 	var edits []edit
 	for _, a := range attributes(src[k.start:k.end], k.start) {
-		value := src[a.start:a.end]
+		value, link := src[a.start:a.end], c.link
 		var e []edit
 		var err error
 		switch {
@@ -240,6 +240,7 @@ func (c *compiler) tag(src string, k token, where string) ([]edit, error) {
 		if err != nil {
 			return nil, err
 		}
+		c.link = link || c.link && opens(k.name, a.name)
 		if len(e) > 0 && !a.quoted {
 			quote := []piece{{text: `"`}}
 			e = slices.Concat([]edit{{a.start, a.start, quote}}, e, []edit{{a.end, a.end, quote}})
@@ -247,6 +248,11 @@ func (c *compiler) tag(src string, k token, where string) ([]edit, error) {
 		edits = append(edits, e...)
 	}
 	return edits, nil
+}
+
+// opens says whether a reader can open the address in an attribute.
+func opens(tag, attribute string) bool {
+	return attribute == "href" && tag != "link" && tag != "base" || attribute == "action"
 }
 
 func hasHref(tag string) bool {
