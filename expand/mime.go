@@ -49,11 +49,16 @@ func (p *part) isText() bool {
 	return !p.attached && (p.kind == "text/plain" || p.isHTML())
 }
 
-func (p *part) isHTML() bool { return p.kind == "text/html" || p.kind == ampHTML }
+func (p *part) isHTML() bool {
+	return p.kind == "text/html" || p.kind == ampHTML || p.kind == watchHTML
+}
 
 // ampHTML is the type of the alternative that some readers show as an application;
 // it is HTML (https://amp.dev/documentation/guides-and-tutorials/email/learn/email-spec/amp-email-structure).
 const ampHTML = "text/x-amp-html"
+
+// watchHTML is the type of the alternative that Apple's watches show.
+const watchHTML = "text/watch-html"
 
 // parser splits a mail into its parts.
 type parser struct {
