@@ -116,6 +116,17 @@ func Compile(in Input) (*Compiled, error) {
 	return &Compiled{compiled: c.out, body: a.body}, nil
 }
 
+// Size is about how many octets a copy has, values left out.
+func (c *Compiled) Size() int {
+	n := len(c.Head) + len(c.compiled.Subject) + len(c.Tail) + len(c.body)
+	for _, s := range c.Slots {
+		if r := s.Row; r != nil {
+			n += (len(r.Before)+len(r.After)+len(r.Tail))*4/3 - 2*r.Lines // of three ways a copy has one
+		}
+	}
+	return n
+}
+
 // nameField is the display name in To.
 const nameField = "Name"
 
@@ -195,6 +206,9 @@ func (c *compiler) texts(root *part) error {
 	if err := collect(root, &parts); err != nil {
 		return err
 	}
+	if err := checkUnfilled(root, true); err != nil {
+		return err
+	}
 	for _, p := range parts {
 		if err := c.compileText(p); err != nil {
 			return err
@@ -230,6 +244,23 @@ func collect(p *part, parts *[]*part) error {
 	return nil
 }
 
+// checkUnfilled refuses a text of another type, which some readers see instead of
+// the others, with a placeholder: values are not written in its language.
+func checkUnfilled(p *part, shown bool) error {
+	for _, child := range p.children {
+		if err := checkUnfilled(child, p.kind == "multipart/alternative"); err != nil {
+			return err
+		}
+	}
+	if !shown || p.attached || p.isText() || !strings.HasPrefix(p.kind, "text/") {
+		return nil
+	}
+	if octets, err := decodeTransfer(p.coding, p.body); err == nil && bytes.Contains(octets, []byte("{{")) {
+		return mail.Refuse(554, "5.6.0", "%s holds a placeholder, and only plain text and HTML are filled in: leave it out, or send it as one of those", p.where())
+	}
+	return nil
+}
+
 // decode reads the part's text. What nobody here can read passes as it is, unless
 // it seems to hold a placeholder.
 func (p *part) decode() error {
@@ -243,7 +274,7 @@ func (p *part) decode() error {
 		s, err = decodeText(charset, octets)
 	}
 	if err != nil {
-		if bytes.Contains(p.body, []byte("{{")) || bytes.Contains(octets, []byte("{{")) {
+		if bytes.Contains(p.body, []byte("{{")) || bytes.Contains(bytes.ReplaceAll(octets, []byte{0}, nil), []byte("{{")) {
 			return mail.Refuse(554, "5.6.0", "%s holds a placeholder and cannot be read: %v; send it as UTF-8", p.where(), err)
 		}
 		return nil
