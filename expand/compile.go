@@ -117,6 +117,17 @@ func Compile(in Input) (*Compiled, error) {
 	return &Compiled{compiled: c.out, body: a.body}, nil
 }
 
+// Size is about how many octets a copy has, values left out.
+func (c *Compiled) Size() int {
+	n := len(c.Head) + len(c.compiled.Subject) + len(c.Tail) + len(c.body)
+	for _, s := range c.Slots {
+		if r := s.Row; r != nil {
+			n += (len(r.Before)+len(r.After)+len(r.Tail))*4/3 - 2*r.Lines // of three ways a copy has one
+		}
+	}
+	return n
+}
+
 // nameField is the display name in To.
 const nameField = "Name"
 
@@ -201,6 +212,9 @@ func (c *compiler) texts(root *part) error {
 	if err := collect(root, &parts); err != nil {
 		return err
 	}
+	if err := checkUnfilled(root, true); err != nil {
+		return err
+	}
 	for _, p := range parts {
 		if err := c.compileText(p); err != nil {
 			return err
@@ -227,7 +241,7 @@ func collect(p *part, parts *[]*part) error {
 		}
 	}
 	if !p.isText() {
-		return p.checkUnread()
+		return nil
 	}
 	if err := p.decode(); err != nil || p.text == nil {
 		return err
@@ -236,14 +250,19 @@ func collect(p *part, parts *[]*part) error {
 	return nil
 }
 
-// checkUnread refuses texts of a kind that some readers show and in which no
-// placeholder is filled, if they hold one.
-func (p *part) checkUnread() error {
-	if p.attached || !oneOf(p.kind, []string{"text/enriched", "text/richtext", "text/markdown", "text/x-markdown"}) {
+// checkUnfilled refuses a text of another type, which some readers see instead of
+// the others, with a placeholder: values are not written in its language.
+func checkUnfilled(p *part, shown bool) error {
+	for _, child := range p.children {
+		if err := checkUnfilled(child, p.kind == "multipart/alternative"); err != nil {
+			return err
+		}
+	}
+	if !shown || p.attached || p.isText() || !strings.HasPrefix(p.kind, "text/") {
 		return nil
 	}
 	if octets, err := decodeTransfer(p.coding, p.body); err == nil && bytes.Contains(octets, []byte("{{")) {
-		return mail.Refuse(554, "5.6.0", "%s holds a placeholder, and placeholders are filled in plain text and HTML only: leave it out, or send it as one of these", p.where())
+		return mail.Refuse(554, "5.6.0", "%s holds a placeholder, and only plain text and HTML are filled in: leave it out, or send it as one of those", p.where())
 	}
 	return nil
 }
@@ -261,7 +280,7 @@ func (p *part) decode() error {
 		s, err = decodeText(charset, octets)
 	}
 	if err != nil {
-		if bytes.Contains(p.body, []byte("{{")) || bytes.Contains(octets, []byte("{{")) {
+		if bytes.Contains(p.body, []byte("{{")) || bytes.Contains(bytes.ReplaceAll(octets, []byte{0}, nil), []byte("{{")) {
 			return mail.Refuse(554, "5.6.0", "%s holds a placeholder and cannot be read: %v; send it as UTF-8", p.where(), err)
 		}
 		return nil

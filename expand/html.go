@@ -248,7 +248,7 @@ func (c *compiler) tag(src string, k token, where string) ([]edit, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.link = c.link && leads(a.name) || link
+		c.link = link || c.link && opens(k.name, a.name)
 		if len(e) > 0 && !a.quoted {
 			quote := []piece{{text: `"`}}
 			e = slices.Concat([]edit{{a.start, a.start, quote}}, e, []edit{{a.end, a.end, quote}})
@@ -256,6 +256,11 @@ func (c *compiler) tag(src string, k token, where string) ([]edit, error) {
 		edits = append(edits, e...)
 	}
 	return edits, nil
+}
+
+// opens says whether a reader can open the address in an attribute.
+func opens(tag, attribute string) bool {
+	return strings.HasSuffix(attribute, "href") && tag != "link" && tag != "base" || strings.Contains(attribute, "action")
 }
 
 func hasHref(tag string) bool {
@@ -269,11 +274,6 @@ func links() []string {
 
 func captions() []string {
 	return []string{"alt", "title", "aria-label", "summary", "placeholder", "value", "label"}
-}
-
-// leads says whether who clicks goes to the address in an attribute with this name.
-func leads(name string) bool {
-	return strings.HasSuffix(name, "href") || strings.Contains(name, "action")
 }
 
 func linkForm(value string) form {
