@@ -15,7 +15,7 @@ func TestAMadeUpMailCostsNoMoreThanItsSize(t *testing.T) {
 	const size = 4 << 20
 	html := plainHead + "Content-Type: text/html\n\n"
 	for name, raw := range map[string]string{
-		"boundaries in one line":          plainHead + "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n" + repeat("--b ", 8*size) + "\n--b--\n",
+		"boundaries in one line":          plainHead + "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n" + repeat("--b ", 4*size) + "\n--b--\n",
 		"links behind a long word":        plainHead + "\n" + repeat("a", 8*size) + strings.Repeat("%7B%7BName%7D%7D", 4000),
 		"words like our own marks":        html + "<p>xslot" + repeat("x", size) + "</p>",
 		"placeholders":                    html + repeat("{{Name}}", size),

@@ -107,7 +107,9 @@ func (c *compiler) htmlEdits(src string, from, to int, where string) ([]edit, er
 		switch {
 		case k.kind == xhtml.TextToken && !k.hidden:
 			for g := range glyphs(src[k.start:k.end], k.start) {
-				f.feed(g)
+				if f.feed(g); f.err != nil {
+					return f.err
+				}
 			}
 		case k.hidden:
 		case k.kind == xhtml.CommentToken:

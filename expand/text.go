@@ -27,7 +27,7 @@ func (c *compiler) textPieces(t *text, where string) ([]piece, error) {
 	var edits []edit
 	s := t.src
 	f.seen.Grow(len(s))
-	for i := 0; i < len(s); {
+	for i := 0; i < len(s) && f.err == nil; {
 		if n := percentPlaceholder(s[i:]); n > 0 && f.depth < 2 {
 			e, err := c.percent(s, i, i+n, where)
 			if err != nil {
@@ -43,7 +43,7 @@ func (c *compiler) textPieces(t *text, where string) ([]piece, error) {
 		case strings.HasPrefix(s[i:], "\r\n\r\n"):
 			f.stop()
 			size = 4
-		case f.depth > 0 && quoteMark.MatchString(s[i:min(len(s), i+40)]):
+		case f.depth > 0 && strings.HasPrefix(s[i:], "\r\n>") && quoteMark.MatchString(s[i:min(len(s), i+40)]):
 			size = len(quoteMark.FindString(s[i:min(len(s), i+40)]))
 			f.feed(glyph{' ', i, i + size})
 		case t.delsp && strings.HasPrefix(s[i:], " \r\n"):
