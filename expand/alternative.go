@@ -224,7 +224,9 @@ func (c *compiler) readable(t *text) (string, bool) {
 	}
 	mark := "xslot"
 	for slices.ContainsFunc(pieces, func(p piece) bool { return strings.Contains(p.text, mark) }) {
-		mark += "x"
+		if mark += "x"; len(mark) > maxMark {
+			return "", false // somebody tries it on
+		}
 	}
 	s := slotted{c: c, mark: mark, numbers: map[string]int{}}
 	for _, p := range pieces {
@@ -235,6 +237,9 @@ func (c *compiler) readable(t *text) (string, bool) {
 	text, ok := readHTML(s.html.String(), mark)
 	return s.source(text), ok
 }
+
+// maxMark is the longest mark that is tried, in octets.
+const maxMark = 16
 
 // slotted writes pieces of HTML as one text in which a token stands for each slot,
 // and the tokens as placeholders again.

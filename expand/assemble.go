@@ -138,7 +138,7 @@ func topFields() []string {
 // writeHead writes the part's header; kind and coding, where not "", replace what
 // it said.
 func (a *assembler) writeHead(p *part, root bool, kind, coding string) error {
-	whole := !root && kind == "" && coding == ""
+	whole := !root && kind == "" && coding == "" && !p.countsParts()
 	if whole && sevenBit(p.head) && !p.sloppy && (len(p.body) > 0 || len(p.children) > 0 || bytes.HasSuffix(p.head, []byte("\r\n\r\n")) || bytes.Equal(p.head, crlf)) {
 		a.body = append(a.body, p.head...)
 		return nil
@@ -173,6 +173,17 @@ func (a *assembler) writeHead(p *part, root bool, kind, coding string) error {
 	}
 	a.body = append(append(a.body, out...), "\r\n"...)
 	return nil
+}
+
+// countsParts says whether a multipart's header says of its parts what may no longer
+// be so: their sum, their length, or that they have 8-bit text.
+func (p *part) countsParts() bool {
+	if len(p.children) == 0 {
+		return false
+	}
+	_, sum := p.header.find("Content-MD5")
+	_, length := p.header.find("Content-Length")
+	return sum || length || p.coding == "8bit" || p.coding == "binary"
 }
 
 // mend gives a field that can travel and that all understand: as it stands, else with its parameters by

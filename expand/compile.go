@@ -2,6 +2,7 @@ package expand
 
 import (
 	"bytes"
+	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -126,6 +127,17 @@ func Compile(in Input) (*Compiled, error) {
 	return &Compiled{compiled: c.out, body: a.body}, nil
 }
 
+// Size is about how many octets a copy has, values left out.
+func (c *Compiled) Size() int {
+	n := len(c.Head) + len(c.compiled.Subject) + len(c.Tail) + len(c.body)
+	for _, s := range c.Slots {
+		if r := s.Row; r != nil {
+			n += (len(r.Before)+len(r.After)+len(r.Tail))*4/3 - 2*r.Lines // of three ways a copy has one
+		}
+	}
+	return n
+}
+
 // nameField is the display name in To.
 const nameField = "Name"
 
@@ -155,7 +167,7 @@ func (c *compiler) fill(inner, where string, as form) (piece, error) {
 		return c.fillTemplate(inner, where, as)
 	}
 	if c.fills++; c.fills > maxPlaceholders {
-		return piece{}, mail.Refuse(554, "5.6.0", "the mail has more than %d placeholders; send one with fewer", maxPlaceholders)
+		return piece{}, tooMany()
 	}
 	if text, ok := literal(inner); ok {
 		return piece{text: as.write(clean(text))}, nil
@@ -188,6 +200,10 @@ func (c *compiler) fill(inner, where string, as form) (piece, error) {
 // maxPlaceholders bounds a row of slots; footer and Subject count.
 const maxPlaceholders = 5000
 
+func tooMany() error {
+	return mail.Refuse(554, "5.6.0", "the mail has more than %d placeholders; send one with fewer", maxPlaceholders)
+}
+
 func longDate(t time.Time, language string) string {
 	if language == "ko" {
 		return t.Format("2006년 1월 2일")
@@ -205,7 +221,11 @@ func (c *compiler) isLink(inner string) bool {
 // those that bear it.
 func (c *compiler) texts(root *part) error {
 	var parts []*part
+	root.show()
 	if err := collect(root, &parts); err != nil {
+		return err
+	}
+	if err := checkUnfilled(root, true); err != nil {
 		return err
 	}
 	for _, p := range parts {
@@ -243,6 +263,23 @@ func collect(p *part, parts *[]*part) error {
 	return nil
 }
 
+// checkUnfilled refuses a text of another type, which some readers see instead of
+// the others, with a placeholder: values are not written in its language.
+func checkUnfilled(p *part, shown bool) error {
+	for _, child := range p.children {
+		if err := checkUnfilled(child, p.kind == "multipart/alternative"); err != nil {
+			return err
+		}
+	}
+	if !shown || p.attached || p.isText() || !strings.HasPrefix(p.kind, "text/") {
+		return nil
+	}
+	if octets, err := decodeTransfer(p.coding, p.body); err == nil && bytes.Contains(octets, []byte("{{")) {
+		return mail.Refuse(554, "5.6.0", "%s holds a placeholder, and only plain text and HTML are filled in: leave it out, or send it as one of those", p.where())
+	}
+	return nil
+}
+
 // decode reads the part's text. What nobody here can read passes as it is, unless
 // it seems to hold a placeholder.
 func (p *part) decode() error {
@@ -256,7 +293,7 @@ func (p *part) decode() error {
 		s, err = decodeText(charset, octets)
 	}
 	if err != nil {
-		if bytes.Contains(p.body, []byte("{{")) || bytes.Contains(octets, []byte("{{")) {
+		if bytes.Contains(p.body, []byte("{{")) || bytes.Contains(bytes.ReplaceAll(octets, []byte{0}, nil), []byte("{{")) {
 			return mail.Refuse(554, "5.6.0", "%s holds a placeholder and cannot be read: %v; send it as UTF-8", p.where(), err)
 		}
 		return nil
@@ -298,7 +335,7 @@ func (c *compiler) compileText(p *part) error {
 func (c *compiler) checkLeaving(p *part) error {
 	base := strings.TrimRight(c.in.BaseURL, "/")
 	for _, page := range []string{"/u/", "/p/"} {
-		if base != "" && strings.Contains(p.text.src, base+page) {
+		if base != "" && (strings.Contains(p.text.src, base+page) || strings.Contains(p.text.src, url.QueryEscape(base+page))) { // so gateways rewrite it
 			return mail.Refuse(550, "5.6.0", "%s holds the unsubscribe link of one person (%s…), as a copy that was received has it: whoever clicks on it would unsubscribe that person; delete it, or write {{Unsubscribe}} in its place", p.where(), base+page)
 		}
 	}

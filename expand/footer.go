@@ -146,10 +146,17 @@ func footless(p *part) *part {
 	return nil
 }
 
-// root is the part that a multipart/related shows (RFC 2387 §3.2).
+// root is the part that a multipart/related shows (RFC 2387 §3.2): the one that it
+// names, else the first that can be read, as a picture cannot.
 func (p *part) root() *part {
+	bare := func(id string) string { return strings.Trim(id, " <>") }
 	for _, child := range p.children {
-		if start := p.params["start"]; start != "" && child.header.text("Content-ID") == start {
+		if start := bare(p.params["start"]); start != "" && bare(child.header.text("Content-ID")) == start {
+			return child
+		}
+	}
+	for _, child := range p.children {
+		if child.text != nil || child.isText() || len(child.children) > 0 {
 			return child
 		}
 	}

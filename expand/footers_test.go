@@ -65,7 +65,7 @@ func TestRule60AdvertisingThatCannotShowItIsRefusedInWords(t *testing.T) {
 		"only an attachment":   {"From: a@example.com\nContent-Disposition: attachment\n\nx", "this one has no text that could"},
 		"an unknown charset":   {"From: a@example.com\nContent-Type: text/plain; charset=x-klingon\n\nnuqneH", "this one has no text that could"},
 		"one such alternative": {parts("multipart/alternative", "Content-Type: text/plain; charset=x-klingon\n\nnuqneH", text), "the text part (1), which some readers see instead of the other texts, cannot"},
-		"another kind of text": {parts("multipart/alternative", text, "Content-Type: text/watch-html\n\n<p>x"), "part 2 (text/watch-html), which some readers see instead"},
+		"another kind of text": {parts("multipart/alternative", text, "Content-Type: text/enriched\n\n<p>x"), "part 2 (text/enriched), which some readers see instead"},
 		"deep below": {parts("multipart/mixed", "Content-Type: multipart/alternative; boundary=\"=_b2\"\n\n--=_b2\n"+text+
 			"\n--=_b2\nContent-Type: multipart/related; boundary=\"=_b3\"\n\n--=_b3\nContent-Type: image/gif\n\nGIF\n--=_b3--\n--=_b2--\n"), "part 1.2 (multipart/related), which some readers"},
 		"an open comment": {"From: a@example.com\nContent-Type: text/html\n\n<p>hello <!-- never closed", "the mail ends inside a comment, a script or a style that is not closed"},

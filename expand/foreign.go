@@ -10,9 +10,9 @@ import (
 // Placeholders of other programs are known only so that the refusal can say what
 // to write here.
 var (
-	mailchimp = regexp.MustCompile(`\*\|([^|*\n]{1,60})\|\*`)
-	// %name%, %%name%%, $%name%$, <<Name>>, «Name», ${name}, #{name}
-	strangers = regexp.MustCompile(`\$?%{1,2}([^\s%<>]{1,60})%{1,2}\$?|<<([^<>\n]{1,60})>>|«([^«»\n]{1,60})»|[$#]\{([^{}\n]{1,60})\}`)
+	mailchimp = regexp.MustCompile(`\*\|([A-Za-z][^|*\n]{0,60})\|\*`)
+	// %name%, %%name%%, $%name%$, <<Name>>, «Name» (with blanks it is a French quotation), ${name}, #{name}, *|이름|*
+	strangers = regexp.MustCompile(`\$?%{1,2}([^\s%<>]{1,60})%{1,2}\$?|<<([^<>\n]{1,60})>>|«([^«»\s\p{Z}](?:[^«»\n]{0,60}[^«»\s\p{Z}])?)»|[$#]\{([^{}\n]{1,60})\}|\*\|([^|*\n]{1,60})\|\*`)
 	// {{name}} that went through two programs which encode addresses
 	encoded = regexp.MustCompile(`(?i)%(?:25)*7B%(?:25)*7B([^%\s]{1,60})%(?:25)*7D%(?:25)*7D`)
 	// {{ name | default: "friend" }} of Liquid

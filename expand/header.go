@@ -11,6 +11,7 @@ import (
 // write and keep a made-up mail from costing more than its size.
 const (
 	maxFields   = 1000    // header fields of one part
+	manyFields  = 100_000 // of these even what is only passed on has none; they would take more memory than the mail
 	maxHeader   = 1 << 20 // octets of one part's header
 	maxParts    = 1000
 	maxDepth    = 20
@@ -95,7 +96,7 @@ func readHeader(b []byte) (h header, n int, odd []byte) {
 			last.raw = b[n-len(last.raw) : end : end]
 		default:
 			name, ok := fieldName(line)
-			if !ok {
+			if !ok || len(h) >= manyFields {
 				return h, n, line
 			}
 			h = append(h, field{name, line[:len(line):len(line)]})

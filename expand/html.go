@@ -1,7 +1,6 @@
 package expand
 
 import (
-	"bytes"
 	"cmp"
 	"html"
 	"iter"
@@ -65,6 +64,7 @@ func (c *compiler) edits(f *finder, as form) ([]edit, error) {
 		case as == asURL && p.first && len(p.scheme) == 0:
 			how = asLink
 		}
+		link := c.link
 		put, err := c.fill(p.inner, f.where, how)
 		if err != nil {
 			return nil, err
@@ -72,6 +72,7 @@ func (c *compiler) edits(f *finder, as form) ([]edit, error) {
 		if put.keep {
 			continue
 		}
+		c.link = c.link && !p.tagless || link
 		if put.slot != nil && put.slot.Field <= slotLink && len(p.scheme) > 0 {
 			for _, around := range append(p.scheme, p.slash...) {
 				edits = append(edits, edit{around.start, around.end, nil})
@@ -81,7 +82,7 @@ func (c *compiler) edits(f *finder, as form) ([]edit, error) {
 			e := edit{start: g.start, end: g.end}
 			if i == p.name {
 				e.pieces = []piece{put}
-				if inText && !p.linked && put.slot != nil && put.slot.Field <= slotLink { // else there is nothing to click on
+				if inText && !p.linked && !p.tagless && put.slot != nil && put.slot.Field <= slotLink { // else there is nothing to click on
 					e.pieces = []piece{{text: `<a href="`}, put, {text: `">`}, put, {text: `</a>`}}
 				}
 			}
@@ -109,7 +110,9 @@ func (c *compiler) htmlEdits(src string, from, to int, where string) ([]edit, er
 		switch {
 		case k.kind == xhtml.TextToken && !k.hidden:
 			for g := range glyphs(src[k.start:k.end], k.start) {
-				f.feed(g)
+				if f.feed(g); f.err != nil {
+					return f.err
+				}
 			}
 		case k.hidden:
 		case k.kind == xhtml.CommentToken:
@@ -118,6 +121,7 @@ func (c *compiler) htmlEdits(src string, from, to int, where string) ([]edit, er
 			return err
 		case k.kind == xhtml.StartTagToken || k.kind == xhtml.SelfClosingTagToken:
 			f.linked = f.linked || k.name == "a" && hasHref(src[k.start:k.end])
+			f.tagless = isTagless(k.name)
 			e, err := c.tag(src, k, where)
 			if err != nil {
 				return err
@@ -128,8 +132,8 @@ func (c *compiler) htmlEdits(src string, from, to int, where string) ([]edit, er
 			if isBlock(k.name) {
 				f.stop()
 			}
-			if k.kind == xhtml.EndTagToken && k.name == "a" {
-				f.linked = false
+			if k.kind == xhtml.EndTagToken {
+				f.linked, f.tagless = f.linked && k.name != "a", false
 			}
 		}
 		return nil
@@ -178,7 +182,9 @@ func eachToken(s string, f func(token) error) error {
 		at += len(z.Raw())
 		if k.end = at; k.kind == xhtml.StartTagToken || k.kind == xhtml.EndTagToken || k.kind == xhtml.SelfClosingTagToken {
 			name, _ := z.TagName()
-			k.name = string(name)
+			if k.name = string(name); oneOf(k.name, []string{"noscript", "noframes", "noembed", "iframe"}) {
+				z.NextIsNotRawText() // readers without scripts and frames show tags there, and a value must fit them
+			}
 			hidden = k.kind != xhtml.EndTagToken && (k.name == "script" || k.name == "style")
 			if k.name == "template" {
 				templates = max(0, templates+map[xhtml.TokenType]int{xhtml.StartTagToken: 1, xhtml.EndTagToken: -1}[k.kind])
@@ -201,8 +207,11 @@ func isBlock(name string) bool {
 	return false
 }
 
+// isTagless names the elements in which a tag is read as it stands, or not at all.
+func isTagless(name string) bool { return name == "title" || name == "textarea" || name == "option" }
+
 // entity is a character reference; the semicolon may be missing.
-var entity = regexp.MustCompile(`^&(#[0-9]{1,8};?|#[xX][0-9a-fA-F]{1,6};?|[A-Za-z][A-Za-z0-9]{1,31};?)`)
+var entity = regexp.MustCompile(`^&(#0*[0-9]{1,8};?|#[xX]0*[0-9a-fA-F]{1,6};?|[A-Za-z][A-Za-z0-9]{1,31};?)`)
 
 // glyphs are the characters of HTML text that starts at octet base of the source.
 func glyphs(s string, base int) iter.Seq[glyph] {
@@ -232,6 +241,7 @@ func (c *compiler) tag(src string, k token, where string) ([]edit, error) {
 		value := src[a.start:a.end]
 		var e []edit
 		var err error
+		link := c.link
 		switch {
 		case k.name == "meta" && (a.name == "content" || a.name == "charset"):
 			e = mendCharset(value, a)
@@ -243,6 +253,7 @@ func (c *compiler) tag(src string, k token, where string) ([]edit, error) {
 		if err != nil {
 			return nil, err
 		}
+		c.link = link || c.link && opens(k.name, a.name)
 		if len(e) > 0 && !a.quoted {
 			quote := []piece{{text: `"`}}
 			e = slices.Concat([]edit{{a.start, a.start, quote}}, e, []edit{{a.end, a.end, quote}})
@@ -252,13 +263,23 @@ func (c *compiler) tag(src string, k token, where string) ([]edit, error) {
 	return edits, nil
 }
 
+// opens says whether a reader can open the address in an attribute.
+func opens(tag, attribute string) bool {
+	return strings.HasSuffix(attribute, "href") && tag != "link" && tag != "base" || strings.Contains(attribute, "action")
+}
+
 func hasHref(tag string) bool {
 	return slices.ContainsFunc(attributes(tag, 0), func(a attribute) bool { return a.name == "href" })
 }
 
 // links are the attributes that hold an address, captions those that people read.
-func links() []string    { return []string{"href", "src", "background", "action", "poster"} }
-func captions() []string { return []string{"alt", "title", "aria-label", "summary", "placeholder"} }
+func links() []string {
+	return []string{"href", "src", "background", "action", "poster", "srcset", "xlink:href", "formaction", "action-xhr"}
+}
+
+func captions() []string {
+	return []string{"alt", "title", "aria-label", "summary", "placeholder", "value", "label"}
+}
 
 func linkForm(value string) form {
 	if hasPrefixFold(strings.TrimSpace(value), "mailto:") {
@@ -279,11 +300,11 @@ func (c *compiler) attribute(value string, at int, where string, as form) ([]edi
 		}
 		return nil, nil
 	}
-	gs := slices.Collect(glyphs(value, at))
+	gs, marks := slices.Collect(glyphs(value, at)), "{|"
 	if as != asHTML {
-		gs = percentDecoded(gs)
+		gs, marks = percentDecoded(gs), "{|%<«" // a % that encodes nothing is another program's
 	}
-	if !slices.ContainsFunc(gs, func(g glyph) bool { r := narrow(g.r); return r == '{' || r == '|' }) && !strings.Contains(value, "%25") {
+	if !slices.ContainsFunc(gs, func(g glyph) bool { return strings.ContainsRune(marks, narrow(g.r)) }) {
 		return nil, nil
 	}
 	f := &finder{where: where, attribute: true}
@@ -291,11 +312,25 @@ func (c *compiler) attribute(value string, at int, where string, as form) ([]edi
 		f.feed(g)
 	}
 	edits, err := c.edits(f, as)
+	if err == nil && len(edits) > 0 && as == asURL && isScript(value) {
+		return nil, mail.Refuse(550, "5.6.0", "in %s: a placeholder stands in a script, where a value could do anything; write the address of a page (https://…)", where)
+	}
 	if i := slices.IndexFunc(f.found, func(p found) bool { return c.isLink(p.inner) }); err == nil && i >= 0 && isMadeUp(value) && c.wrapping == nil {
 		put, err := c.fill(f.found[i].inner, where, asHTML)
 		return []edit{{at, at + len(value), []piece{put}}}, err
 	}
 	return edits, err
+}
+
+// isScript knows the addresses of which the percent-encoding is undone before they
+// are run or shown as a page of their own.
+func isScript(address string) bool {
+	for _, scheme := range []string{"javascript:", "vbscript:", "data:"} {
+		if hasPrefixFold(strings.TrimSpace(address), scheme) {
+			return true
+		}
+	}
+	return false
 }
 
 // isMadeUp knows the addresses that Word and Apple Mail make of one without a
@@ -415,11 +450,13 @@ func until(s, marks string) int {
 	return len(s)
 }
 
+var bodyTag = regexp.MustCompile(`(?i)<body`)
+
 // htmlCharset is what the HTML says of itself, for a part whose type names none.
 func htmlCharset(b []byte) string {
 	head := b[:min(len(b), 4096)]
-	if i := bytes.Index(bytes.ToLower(head), []byte("<body")); i >= 0 {
-		head = head[:i]
+	if at := bodyTag.FindIndex(head); at != nil {
+		head = head[:at[0]]
 	}
 	if m := metaCharset.FindSubmatch(head); m != nil {
 		return string(m[1])

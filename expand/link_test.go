@@ -52,12 +52,13 @@ func TestABareLinkInHTMLCanBeClicked(t *testing.T) {
 // place. Behind the address it is verbatim.
 func TestRule49AnAddressInTextHoldsAnEncodedValue(t *testing.T) {
 	for in, out := range map[string]string{
-		"https://s.example/?m={{Email}}&n={{Name}}#{{Point}} {{Name}}": "https://s.example/?m=min%40example.net&n=%EB%AF%BC%20A#1%2C200 민 A",
-		"<http://s.example/{{Name}}> {{Name}}":                         "<http://s.example/%EB%AF%BC%20A> 민 A",
-		"https://s.example/가을 {{Name}}":                                "https://s.example/가을 민 A",
-		"https://s.example에서 {{Name}}":                                 "https://s.example에서 민 A",
-		"https://s.example\n{{Name}}":                                  "https://s.example\r\n민 A",
-		"mailto:a@b.example?subject={{Name}} a://{{Name}}":             "mailto:a@b.example?subject=민 A a://%EB%AF%BC%20A",
+		"https://s.example/?m={{Email}}&n={{Name}}#{{Point}} {{Name}}":   "https://s.example/?m=min%40example.net&n=%EB%AF%BC%20A#1%2C200 민 A",
+		"<http://s.example/{{Name}}> {{Name}}":                           "<http://s.example/%EB%AF%BC%20A> 민 A",
+		"https://s.example/가을 {{Name}}":                                  "https://s.example/가을 민 A",
+		"https://s.example에서 {{Name}}":                                   "https://s.example에서 민 A",
+		"https://s.example\n{{Name}}":                                    "https://s.example\r\n민 A",
+		"(https://s.example){{Name}}님, (https://s.example/(a)/{{Name}})": "(https://s.example)민 A님, (https://s.example/(a)/%EB%AF%BC%20A)",
+		"mailto:a@b.example?subject={{Name}} a://{{Name}}":               "mailto:a@b.example?subject=민 A a://%EB%AF%BC%20A",
 	} {
 		want(t, in, seenText(t, in, "민 A"), out)
 	}
@@ -80,6 +81,7 @@ func TestAConditionalCommentMayBeWrapped(t *testing.T) {
 func TestTheLinkOfOnePersonIsSentToNobody(t *testing.T) {
 	for _, raw := range []string{
 		textMail("> To stop receiving it: https://mail.example.com/u/AbC_123"), htmlMail(`<a href="https://mail.example.com/p/AbC">x</a>`),
+		htmlMail(`<a href="https://nam02.safelinks.protection.outlook.com/?url=https%3A%2F%2Fmail.example.com%2Fu%2FAbC&amp;data=1">x</a>`),
 	} {
 		wantIn(t, raw, refused(t, raw), "holds the unsubscribe link of one person", "write {{Unsubscribe}}")
 	}
@@ -99,4 +101,11 @@ func TestAMarkedNameIsAName(t *testing.T) {
 func TestAPlaceholderThatWasWrappedInAQuotation(t *testing.T) {
 	want(t, "a value", seenText(t, "> {{이\n> 름}}", "민"), "> 민")
 	want(t, "a fallback", seenText(t, "> {{Shop|강남점 \n>> 근처}}", "민"), "> 강남점 근처")
+}
+
+// Letters whose small form has more octets than the capital one.
+func TestPlaceholdersStandBehindLettersThatGrow(t *testing.T) {
+	want(t, "text", seenText(t, "https://x.example/%7B%7BName%7C"+strings.Repeat("Ⱥ", 20)+"%7D%7D", ""), "https://x.example/"+strings.Repeat("%C8%BA", 20))
+	r := render(t, "From: a@example.com\nContent-Type: text/html\nContent-Transfer-Encoding: 8bit\n\n<p>"+strings.Repeat("\xd8\xc8\xba", 500)+"<body>{{Name}}", "민")
+	wantIn(t, "html", r.html, "민")
 }

@@ -23,6 +23,7 @@ type part struct {
 	number   string // "1.2", as IMAP counts
 	sloppy   bool   // a multipart whose type only a lenient reader understands
 	attached bool   // an attachment or a named file, not text of the mail itself
+	named    bool   // attached for its name alone
 
 	children []*part
 	gaps     [][]byte // before, between and after the children: preamble, delimiters, epilogue
@@ -49,7 +50,9 @@ func (p *part) isText() bool {
 	return !p.attached && (p.kind == "text/plain" || p.isHTML())
 }
 
-func (p *part) isHTML() bool { return p.kind == "text/html" || p.kind == ampHTML }
+func (p *part) isHTML() bool {
+	return p.kind == "text/html" || p.kind == ampHTML || p.kind == "text/watch-html" // which Apple Watch shows
+}
 
 // ampHTML is the type of the alternative that some readers show as an application;
 // it is HTML (https://amp.dev/documentation/guides-and-tutorials/email/learn/email-spec/amp-email-structure).
@@ -101,7 +104,23 @@ func (p *part) describe(preset string) {
 	coding, _, _ := strings.Cut(p.header.text("Content-Transfer-Encoding"), ";")
 	p.coding = strings.ToLower(strings.TrimSpace(uncomment(coding)))
 	disposition, params := parseType(p.header.text("Content-Disposition"))
-	p.attached = disposition == "attachment" || params["filename"] != "" || p.params["name"] != ""
+	p.named = disposition != "attachment" && (params["filename"] != "" || p.params["name"] != "")
+	p.attached = p.named || disposition == "attachment"
+}
+
+// show takes a named text for one of the mail itself where readers have nothing
+// else to show: as the whole mail, an alternative, or what holds the pictures.
+func (p *part) show() {
+	p.attached = p.attached && !(p.named && (p.kind == "text/plain" || p.isHTML()))
+	switch {
+	case len(p.children) == 0:
+	case p.kind == "multipart/alternative":
+		for _, child := range p.children {
+			child.show()
+		}
+	case p.kind == "multipart/related":
+		p.root().show()
+	}
 }
 
 // mediaType is type/subtype of RFC 6838 §4.2, lower case.
@@ -235,16 +254,19 @@ func nextDelimiter(b []byte, from int, boundary string) (delimiter, bool) {
 		if i < 0 {
 			return delimiter{}, false
 		}
-		at += i
+		if at += i; at > 0 && b[at-1] != '\n' {
+			at += len(mark) // not at the start of a line: its end is not looked for, as there may be a million of these in it
+			continue
+		}
 		d := delimiter{start: at, line: at, end: lineEnd(b, at)}
 		rest := b[at+len(mark) : max(d.end, at+len(mark))]
 		after, closes := bytes.CutPrefix(rest, []byte("--"))
 		d.closes = closes
 		fits := len(bytes.Trim(after, " \t\r\n")) == 0 && (closes || bytes.HasSuffix(after, crlf))
-		if at > 0 && b[at-1] == '\n' {
+		if at > 0 {
 			d.start = at - 2
 		}
-		if fits && (at == 0 || b[at-1] == '\n') {
+		if fits {
 			return d, true
 		}
 		at += len(mark)

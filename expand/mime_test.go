@@ -205,3 +205,48 @@ func TestAValueIsNoBoundary(t *testing.T) {
 		}
 	}
 }
+
+// Some programs name the very text of the mail as if it were a file.
+func TestANamedTextThatReadersShowIsFilled(t *testing.T) {
+	html, text := "Content-Type: text/html; name=body.html\n\n<p>{{Name}}</p>", "Content-Type: text/plain; name=body.txt\nContent-Disposition: inline; filename=body.txt\n\n{{Name}}"
+	for name, raw := range map[string]string{
+		"the whole mail": plainHead + html,
+		"alternatives":   parts("multipart/alternative", text, html),
+		"with pictures":  parts("multipart/related", html, "Content-Type: image/png; name=a.png\nContent-ID: <a>\n\nx"),
+	} {
+		r := render(t, raw, "민")
+		wantIn(t, name, r.html, "<p>민</p>", theLink)
+		wantNone(t, name, r.html+r.text, "{{")
+	}
+	r := render(t, parts("multipart/mixed", "\nhello", text), "민")
+	wantIn(t, "a file stays one", r.text, "{{Name}}")
+}
+
+// What some readers show in the place of HTML is filled too, or refused.
+func TestNoAlternativeShowsABarePlaceholder(t *testing.T) {
+	watch := "Content-Type: text/watch-html\n\n<b>{{Name}}</b>"
+	r := render(t, parts("multipart/alternative", "\nx", watch, "Content-Type: text/html\n\n<p>x</p>"), "민")
+	wantIn(t, "Apple Watch", r.files["text/watch-html"], "<b>민</b>")
+	enriched := "Content-Type: text/enriched\nContent-Transfer-Encoding: quoted-printable\n\n<bold>{=\n{Name}}</bold>"
+	wantIn(t, "enriched", refused(t, parts("multipart/alternative", "\nx", enriched)), "part 2 (text/enriched) holds a placeholder")
+	compile(t, parts("multipart/alternative", "\nx", "Content-Type: text/enriched\n\n<bold>x</bold>"))
+}
+
+// A multipart/related whose start is written without brackets, or which begins with
+// a picture, has its footer all the same.
+func TestARelatedMailShowsItsHTML(t *testing.T) {
+	picture := "Content-Type: image/png\nContent-ID: <i>\n\nx"
+	html := "Content-Type: text/html\nContent-ID: <h>\n\n<p>{{Name}}</p>"
+	for _, kind := range []string{"multipart/related; start=h", "multipart/related", `multipart/related; start="<h>"`, `multipart/related; start="<none>"`} {
+		r := render(t, parts(kind, picture, html), "민")
+		wantIn(t, kind, r.html, "<p>민</p>", theLink)
+		wantIn(t, kind, r.text, "민", theLink)
+	}
+}
+
+func TestAMultipartSaysNothingOldOfItsParts(t *testing.T) {
+	inner := "Content-Type: multipart/alternative; boundary=a\nContent-MD5: Q2hlY2s=\nContent-Length: 77\nContent-Transfer-Encoding: 8bit\nX-Kept: yes\n\n--a\n\n한글 {{Name}} {{Unsubscribe}}\n--a--"
+	got := string(compileRender(t, parts("multipart/mixed", inner), "민").Bytes())
+	wantNone(t, "copy", got, "Content-MD5", "Content-Length", "8bit")
+	wantIn(t, "copy", got, "X-Kept: yes\r\n\r\n--a\r\n")
+}

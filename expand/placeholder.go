@@ -2,6 +2,7 @@ package expand
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -11,6 +12,9 @@ import (
 // maxPlaceholder is how many characters a placeholder may have, fallback included.
 const maxPlaceholder = 300
 
+// maxGlyphs is how many it may have with those that nobody sees.
+const maxGlyphs = 10 * maxPlaceholder
+
 // glyph is a character that the reader sees, and where it stands in the source.
 type glyph struct {
 	r          rune
@@ -19,14 +23,15 @@ type glyph struct {
 
 // found is a placeholder: its glyphs from { to }, and what is in it.
 type found struct {
-	glyphs []glyph
-	name   int     // the glyph of the first letter within the braces
-	scheme []glyph // "http://" right before it, which Outlook puts before a link
-	slash  []glyph // and the "/" that it puts behind a link without a path
-	first  bool    // nothing but blanks stands before it
-	inURL  bool    // it stands in an address that is part of the text
-	linked bool    // it stands within a link
-	inner  string
+	glyphs  []glyph
+	name    int     // the glyph of the first letter within the braces
+	scheme  []glyph // "http://" right before it, which Outlook puts before a link
+	slash   []glyph // and the "/" that it puts behind a link without a path
+	first   bool    // nothing but blanks stands before it
+	inURL   bool    // it stands in an address that is part of the text
+	linked  bool    // it stands within a link
+	tagless bool    // it stands where no link can be
+	inner   string
 }
 
 // finder finds the placeholders in a run of glyphs, however they are spread over
@@ -43,7 +48,9 @@ type finder struct {
 	recent    []glyph         // the last few before open
 	fresh     bool            // recent begins right behind the last of found
 	inURL     bool            // what was passed last belongs to an address
+	nested    int             // parentheses that are open in it
 	linked    bool            // set by whoever feeds: what follows stands within a link
+	tagless   bool            // and so is this: no tag can stand there
 	solid     int             // visible glyphs before open
 	err       error
 }
@@ -58,7 +65,9 @@ func (f *finder) feed(g glyph) {
 	case f.depth == 0 && r != '{':
 		f.pass(g)
 	case invisible(r):
-		f.open = append(f.open, g)
+		if f.open = append(f.open, g); f.depth > 1 && len(f.open) > maxGlyphs {
+			f.unclosed()
+		}
 	case f.depth == 1 && r != '{':
 		f.giveUp(g)
 	default:
@@ -122,9 +131,19 @@ func (f *finder) pass(g glyph) {
 		f.solid++
 	}
 	if f.recent = append(f.recent, g); len(f.recent) > 8 {
-		f.recent = f.recent[1:]
+		copy(f.recent, f.recent[1:]) // in its place: this is done for each character
+		f.recent = f.recent[:8]
 	}
-	if f.inURL = f.inURL && isURL(g.r) || f.ends("://"); len(f.recent) == 2 && (unicode.IsSpace(g.r) || strings.ContainsRune(`<>"'`, g.r)) {
+	switch {
+	case f.ends("://"):
+		f.inURL, f.nested = true, 0
+	case g.r == '(':
+		f.nested++
+	case g.r == ')':
+		f.nested--
+	}
+	f.inURL = f.inURL && isURL(g.r) && f.nested >= 0 // a parenthesis that began before the address ends it
+	if len(f.recent) == 2 && (unicode.IsSpace(g.r) || strings.ContainsRune(`<>"'`, g.r)) {
 		f.endLink()
 	}
 }
@@ -137,14 +156,14 @@ func isURL(r rune) bool {
 // ends says whether the last glyphs passed are these.
 func (f *finder) ends(s string) bool {
 	n := len(f.recent) - len(s)
-	return n >= 0 && strings.EqualFold(word(f.recent[n:]), s)
+	return n >= 0 && f.recent[len(f.recent)-1].r == rune(s[len(s)-1]) && strings.EqualFold(word(f.recent[n:]), s)
 }
 
 // endLink notes the slash that is all that stands between the last placeholder and
 // where its link ends.
 func (f *finder) endLink() {
 	if n := len(f.found); n > 0 && f.fresh && len(f.recent) > 0 && f.recent[0].r == '/' {
-		f.found[n-1].slash = f.recent[:1:1]
+		f.found[n-1].slash = slices.Clone(f.recent[:1])
 	}
 	f.fresh = false
 }
@@ -174,7 +193,7 @@ func (f *finder) close() {
 		}
 		inner.WriteRune(g.r)
 	}
-	p.inner, p.linked = inner.String(), f.linked
+	p.inner, p.linked, p.tagless = inner.String(), f.linked, f.tagless
 	for _, scheme := range []string{"http://", "https://"} {
 		if n := len(scheme); f.ends(scheme) {
 			p.scheme = f.recent[len(f.recent)-n:]
@@ -182,7 +201,9 @@ func (f *finder) close() {
 		}
 	}
 	p.inURL = f.inURL && len(p.scheme) == 0
-	f.found = append(f.found, p)
+	if f.found = append(f.found, p); len(f.found) > maxPlaceholders {
+		f.err = tooMany()
+	}
 	f.solid += f.depth
 	f.open, f.depth, f.quoted, f.recent, f.fresh = nil, 0, false, nil, len(p.scheme) > 0
 }

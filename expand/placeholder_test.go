@@ -192,6 +192,8 @@ func TestRule45AnUnknownPlaceholderIsRefusedByName(t *testing.T) {
 		textMail("Hi <<이름>>"):                      "<<이름>> is another program's placeholder; write {{Name}}",
 		htmlMail("Hi &lt;&lt;Name&gt;&gt;"):        "<<Name>> is another program's placeholder",
 		textMail("Hi «Name»"):                      "«Name» is another program's placeholder",
+		textMail("«한글 이름» «E»«이름»"):                "«이름» is another program's placeholder",
+		textMail("*|이름|*님"):                        "*|이름|* is another program's placeholder; write {{Name}}",
 		textMail("Dear customer {{Name}, hello"):   "a placeholder is not closed near “Dear customer {{Name}, hello",
 		htmlMail("<p>Dear {{Name</p><p>}}</p>"):    "not closed near “Dear {{Name”",
 		textMail("{{Name {{Name}}"):                "not closed",
@@ -200,6 +202,7 @@ func TestRule45AnUnknownPlaceholderIsRefusedByName(t *testing.T) {
 		wantIn(t, raw, refused(t, raw), "550 5.6.0", why)
 	}
 	compile(t, textMail("100 % sure % of <<that>> *| and %20name%20 { Name } [[Name]]"))
+	compile(t, textMail("Le champ « Email » et « Name ». *|공지|* **|제목|** *|*|* a << Email << b"))
 }
 
 // Word turns the quotation marks around a literal into others.

@@ -27,8 +27,8 @@ func (c *compiler) textPieces(t *text, where string) ([]piece, error) {
 	var edits []edit
 	s := t.src
 	f.seen.Grow(len(s))
-	for i := 0; i < len(s); {
-		if n := percentPlaceholder(s[i:]); n > 0 {
+	for i := 0; i < len(s) && f.err == nil; {
+		if n := percentPlaceholder(s[i:]); n > 0 && f.depth < 2 {
 			e, err := c.percent(s, i, i+n, where)
 			if err != nil {
 				return nil, err
@@ -43,7 +43,7 @@ func (c *compiler) textPieces(t *text, where string) ([]piece, error) {
 		case strings.HasPrefix(s[i:], "\r\n\r\n"):
 			f.stop()
 			size = 4
-		case f.depth > 0 && quoteMark.MatchString(s[i:min(len(s), i+40)]):
+		case f.depth > 0 && strings.HasPrefix(s[i:], "\r\n>") && quoteMark.MatchString(s[i:min(len(s), i+40)]):
 			size = len(quoteMark.FindString(s[i:min(len(s), i+40)]))
 			f.feed(glyph{' ', i, i + size})
 		case t.delsp && strings.HasPrefix(s[i:], " \r\n"):
@@ -85,12 +85,18 @@ func percentPlaceholder(s string) int {
 		return 0
 	}
 	head := s[:min(len(s), maxPlaceholder)]
-	end := strings.Index(strings.ToLower(head), "%7d%7d")
-	if end < 0 || strings.ContainsAny(head[:end], " \t\r\n<>\"") {
+	at := percentClose.FindStringIndex(head)
+	if at == nil || strings.ContainsAny(head[:at[0]], " \t\r\n<>\"") {
 		return 0
 	}
-	return end + 6
+	return at[1]
 }
+
+var percentClose = regexp.MustCompile(`(?i)%7d%7d`)
+
+// maxMadeUp is how far before a placeholder an address that Word made up may begin,
+// in octets.
+const maxMadeUp = 2048
 
 // percent compiles the placeholder at s[from:to]. A link of ours takes the place of
 // the scheme before it and the slash behind it, where it is the whole address.
@@ -105,7 +111,8 @@ func (c *compiler) percent(s string, from, to int, where string) (edit, error) {
 			start = n
 		}
 	}
-	if n := strings.LastIndexAny(s[:from], " \t\r\n<>([\"'") + 1; isMadeUp(s[n:from]) {
+	near := max(0, from-maxMadeUp)
+	if n := near + strings.LastIndexAny(s[near:from], " \t\r\n<>([\"'") + 1; isMadeUp(s[n:from]) {
 		start = n
 	}
 	if begins := start == 0 || strings.IndexByte(" \t\n<([\"'", s[start-1]) >= 0; begins && c.isLink(inner) {

@@ -391,8 +391,8 @@ func (in *intake) compile(what expand.Input, sub *mail.Submitter) (c *expand.Com
 	if compiled, err = c.MarshalBinary(); err != nil {
 		return nil, nil, err
 	}
-	if limit := in.cfg.SMTP.MaxMessageBytes; int64(len(compiled)) > limit {
-		return nil, nil, mail.Refuse(552, "5.3.4", "a copy of this mail would have %d octets, and at most %d can be sent: a copy has a footer more than the mail, and text in other scripts than Latin grows when it is encoded for transfer; send a smaller attachment or less text", len(compiled), limit)
+	if limit := in.cfg.SMTP.MaxMessageBytes; int64(c.Size()) > limit {
+		return nil, nil, mail.Refuse(552, "5.3.4", "a copy of this mail would have %d octets, and at most %d can be sent: a copy has a footer more than the mail, and text in other scripts than Latin grows when it is encoded for transfer; send a smaller attachment or less text", c.Size(), limit)
 	}
 	return c, compiled, nil
 }
