@@ -438,8 +438,8 @@ func FuzzHost(f *testing.F) {
 		_, plain := expand.Compile(in)
 		in.Host, in.HostOver = (&album{}).host, 1
 		c, err := expand.Compile(in)
-		if (err == nil) != (plain == nil) {
-			t.Fatalf("hosting changes what is taken: %v, %v", plain, err)
+		if plain == nil && err != nil { // the other way is well: what could not be sent is gone
+			t.Fatalf("hosting refuses a mail: %v", err)
 		}
 		if err != nil {
 			return
