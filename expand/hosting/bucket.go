@@ -41,6 +41,7 @@ const callTimeout = 10 * time.Second
 // Bucket is where pictures are put. It is safe for many goroutines.
 type Bucket struct {
 	client      *s3.Client
+	transport   *http.Transport
 	credentials aws.CredentialsProvider
 	name        string
 	base        string // without a slash at its end
@@ -66,8 +67,14 @@ func New(ctx context.Context, c Config) (*Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The SDK's own client keeps its connections to itself, and so nobody could close them.
+	transport := awshttp.NewBuildableClient().GetTransport()
+	if its, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok { // with the authorities of AWS_CA_BUNDLE
+		transport = its.GetTransport()
+	}
+	cfg.HTTPClient = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	b := &Bucket{
-		credentials: cfg.Credentials, name: c.Bucket, base: strings.TrimRight(c.BaseURL, "/"),
+		transport: transport, credentials: cfg.Credentials, name: c.Bucket, base: strings.TrimRight(c.BaseURL, "/"),
 		prefix: strings.TrimLeft(c.Prefix, "/"), timeout: callTimeout, known: &keys{seen: map[string]time.Time{}},
 	}
 	b.client = s3.NewFromConfig(cfg, func(o *s3.Options) {
@@ -76,6 +83,12 @@ func New(ctx context.Context, c Config) (*Bucket, error) {
 		}
 	})
 	return b, nil
+}
+
+// Close lets idle connections go.
+func (b *Bucket) Close() error {
+	b.transport.CloseIdleConnections()
+	return nil
 }
 
 func isWeb(address string) bool {

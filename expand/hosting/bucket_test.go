@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -36,6 +37,7 @@ type store struct {
 	calls  map[string]int // by method
 	puts   []http.Header
 	hinder func(http.ResponseWriter, *http.Request) bool // answers in S3's place
+	closed chan bool                                     // a connection was
 }
 
 func newStore(t *testing.T) *store {
@@ -48,9 +50,9 @@ func newStore(t *testing.T) *store {
 	if err := backend.CreateBucket("pictures"); err != nil {
 		t.Fatal(err)
 	}
-	s := &store{calls: map[string]int{}}
+	s := &store{calls: map[string]int{}, closed: make(chan bool, 100)}
 	fake := gofakes3.New(backend).Server()
-	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.calls[r.Method]++
 		if r.Method == http.MethodPut {
@@ -62,6 +64,12 @@ func newStore(t *testing.T) *store {
 			fake.ServeHTTP(w, r)
 		}
 	}))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			s.closed <- true
+		}
+	}
+	s.Start()
 	t.Cleanup(s.Close)
 	return s
 }
@@ -265,6 +273,17 @@ func TestAnOutageIsSaid(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
 	_, err = s.bucket(t, func(c *hosting.Config) { c.Endpoint = "" }).Put(t.Context(), photo("winter"))
 	wantSentence(t, "no credentials", err, "no AWS credentials were found")
+}
+
+func TestCloseLetsConnectionsGo(t *testing.T) {
+	s := newStore(t)
+	b := s.bucket(t, nil)
+	put(t, b, photo("winter"))
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-s.closed
+	put(t, b, photo("summer")) // it opens others
 }
 
 func TestConfiguration(t *testing.T) {
