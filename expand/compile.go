@@ -32,6 +32,11 @@ type Input struct {
 	Template    *Template    // nil: the mail goes as it was written
 	LinkImages  bool         // the template's pictures are linked where they can be, not attached
 	Footers     *Footers     // nil: the built-in ones
+
+	// Host puts a picture where everybody can fetch it and gives its address. It is
+	// called once for each content; what it refuses stays in the mail.
+	Host     func(picture Image) (url string, err error) // nil: nothing is hosted
+	HostOver int64                                       // octets; larger pictures are hosted; 0: none
 }
 
 // Compiled is a list mail in its fixed pieces, already encoded for transfer, and
@@ -39,7 +44,8 @@ type Input struct {
 // changed and safe for many goroutines.
 type Compiled struct {
 	compiled
-	body []byte // all fixed pieces; slots stand at offsets into it
+	body     []byte // all fixed pieces; slots stand at offsets into it
+	unhosted []string
 }
 
 // compiled is what [Compiled.MarshalBinary] writes beside the body.
@@ -74,6 +80,10 @@ func (c *Compiled) Subject() string { return c.Shown }
 // HeaderFrom is the mailbox of the copies' From.
 func (c *Compiled) HeaderFrom() mail.Address { return c.From }
 
+// Unhosted says of each picture that [Input.Host] failed to take why it did, as a
+// sentence for the log. It is not stored.
+func (c *Compiled) Unhosted() []string { return c.unhosted }
+
 // compiler turns one mail into a Compiled.
 type compiler struct {
 	in    Input
@@ -85,6 +95,7 @@ type compiler struct {
 	written  string    // the mail's Subject, as its author wrote it
 	wrapping *wrapping // a template is being filled, not a mail compiled
 	foot     *footing  // while a text with its footer is compiled
+	unhosted []string
 }
 
 // Compile reads a list mail once, for all its copies. What it refuses is a
@@ -115,6 +126,9 @@ func Compile(in Input) (*Compiled, error) {
 			return nil, err
 		}
 	}
+	if root, err = c.host(root); err != nil {
+		return nil, err
+	}
 	if err := c.texts(root); err != nil {
 		return nil, err
 	}
@@ -124,7 +138,7 @@ func Compile(in Input) (*Compiled, error) {
 	}
 	c.out.Slots = a.slots
 	c.out.Tail = append(c.out.Tail, a.top...)
-	return &Compiled{compiled: c.out, body: a.body}, nil
+	return &Compiled{compiled: c.out, body: a.body, unhosted: c.unhosted}, nil
 }
 
 // Size is about how many octets a copy has, values left out.
@@ -256,8 +270,10 @@ func collect(p *part, parts *[]*part) error {
 	if !p.isText() {
 		return nil
 	}
-	if err := p.decode(); err != nil || p.text == nil {
-		return err
+	if p.text == nil { // else its pictures are linked already
+		if err := p.decode(); err != nil || p.text == nil {
+			return err
+		}
 	}
 	*parts = append(*parts, p)
 	return nil
@@ -324,7 +340,7 @@ func (c *compiler) compileText(p *part) error {
 		return err
 	}
 	p.text.link = c.link
-	if p.text.fills = c.fills - before; p.text.fills > 0 || p.text.foreign || !sevenBit(p.head) || !p.canTravel() {
+	if p.text.fills = c.fills - before; p.text.fills > 0 || p.text.foreign || p.text.hosts || !sevenBit(p.head) || !p.canTravel() {
 		p.text.pieces, p.text.changed = pieces, true
 	}
 	return nil

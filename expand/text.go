@@ -14,6 +14,7 @@ type text struct {
 	foreign bool // it came in another charset than UTF-8
 	flowed  bool // format=flowed (RFC 3676)
 	delsp   bool
+	hosts   bool // pictures of it were hosted
 	changed bool // else the part stays as it is
 	pieces  []piece
 	fills   int  // placeholders in it
