@@ -340,7 +340,7 @@ func (c *compiler) compileText(p *part) error {
 		return err
 	}
 	p.text.link = c.link
-	if p.text.fills = c.fills - before; p.text.fills > 0 || p.text.foreign || p.text.hosts || !sevenBit(p.head) || !p.canTravel() {
+	if p.text.fills = c.fills - before; p.text.fills > 0 || p.text.foreign || p.text.hosts || p.sloppy || !sevenBit(p.head) || !p.canTravel() {
 		p.text.pieces, p.text.changed = pieces, true
 	}
 	return nil

@@ -21,7 +21,7 @@ type part struct {
 	params   map[string]string
 	coding   string // transfer encoding, lower case
 	number   string // "1.2", as IMAP counts
-	sloppy   bool   // a multipart whose type only a lenient reader understands
+	sloppy   bool   // its type is, or to some readers looks like, a multipart that not all understand
 	attached bool   // an attachment or a named file, not text of the mail itself
 	named    bool   // attached for its name alone
 
@@ -99,6 +99,7 @@ func (p *part) describe(preset string) {
 			p.sloppy = err != nil && strings.HasPrefix(kind, "multipart/")
 		} else {
 			p.kind = "text/plain" // RFC 2045 §5.2
+			p.sloppy = hasPrefixFold(v, "multipart/")
 		}
 	}
 	coding, _, _ := strings.Cut(p.header.text("Content-Transfer-Encoding"), ";")
