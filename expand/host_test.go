@@ -248,7 +248,7 @@ func TestWhatRefersToAPictureDecidesWhetherItIsHosted(t *testing.T) {
 		"srcset":                 {`<img src="cid:Big 1%2B(x)@Ab" srcset="cid:Big%201%252B(x)@Ab 2x">`, ""},
 		"a script":               {`<img src="cid:Big 1%2B(x)@Ab"><script>f("cid:Big 1%2B(x)@Ab")</script>`, ""},
 		"a template":             {`<img src="cid:Big 1%2B(x)@Ab"><template><img src="cid:Big 1%2B(x)@Ab"></template>`, ""},
-		"noscript":               {`<img src="cid:Big 1%2B(x)@Ab"><noscript><iframe><img src="cid:Big 1%2B(x)@Ab"></iframe></noscript>`, ""},
+		"noscript":               {`<img src="cid:Big 1%2B(x)@Ab"><noscript><iframe><img src="cid:Big 1%2B(x)@Ab"></iframe></noscript>`, `<noscript><iframe><img src="` + address + `"></iframe></noscript>`},
 		"a comment cut off":      {`<img src="cid:Big 1%2B(x)@Ab"><!--[if mso]><img src="cid:Big 1%2B(x)@Ab">`, ""},
 		"a tag cut off":          {`<img src="cid:Big 1%2B(x)@Ab"><img src="cid:Big 1%2B(x)@Ab"`, ""},
 	} {
@@ -282,7 +282,6 @@ func TestWhatElseKeepsAPictureInTheMail(t *testing.T) {
 		"an SVG":                {page, big, "Content-Type: image/svg+xml\n\n<svg><image href=\"cid:a@b\"/></svg>"},
 		"a sheet":               {page, big, "Content-Type: text/css\nContent-ID: <c@b>\n\np{background:url(cid:a\\@b)}"},
 		"a page nobody reads":   {page, big, "Content-Type: text/html; charset=x-none\n\n<img src=\"cid:a@b\">"},
-		"a page of its own":     {big, page},
 		"no HTML at all":        {"\nText {{Unsubscribe}} cid:a@b", big},
 		"a page that is a file": {"\nText {{Unsubscribe}}", strings.Replace(page, "html", "html; name=a.html", 1), big},
 	} {
