@@ -1,0 +1,2 @@
+// Package templates
+package templates
