@@ -46,7 +46,9 @@ type Config struct {
 	Bucket                                    string // "bucket" or "bucket/prefix" for new pictures; only Put needs it
 	Log                                       *slog.Logger
 
-	http aws.HTTPClient // in tests; nil: the network
+	// In tests; nil: the network, and once a second.
+	http  aws.HTTPClient
+	limit *rate.Limiter
 }
 
 // SES are templates as the old system kept them: the texts in Amazon SES, the
@@ -84,7 +86,7 @@ func NewSES(ctx context.Context, c Config) (*SES, error) {
 		client = &http.Client{Transport: s.transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
 	s.ses = sesv2.NewFromConfig(cfg, func(o *sesv2.Options) {
-		o.HTTPClient = slowly{client, rate.NewLimiter(rate.Every(sesInterval), sesBurst)}
+		o.HTTPClient = slowly{client, cmp.Or(c.limit, rate.NewLimiter(rate.Every(sesInterval), sesBurst))}
 		o.BaseEndpoint, o.Credentials = place(c.SESEndpoint), credentialsFor(c.SESEndpoint, o.Credentials)
 	})
 	s.table = dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
