@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 
@@ -18,14 +19,15 @@ type service struct {
 	name   string // of the service and what is asked of it
 	action string // the permission
 	mend   string // what to do when it does not exist
+	who    aws.CredentialsProvider
 }
 
 func (s *SES) explainSES(ctx context.Context, call string, err error) error {
-	return s.explain(ctx, service{"Amazon SES", "ses:" + call, "mend the endpoint or the region"}, err)
+	return explain(ctx, service{"Amazon SES", "ses:" + call, "mend the endpoint or the region", s.ses.Options().Credentials}, err)
 }
 
 func (s *SES) explainTable(ctx context.Context, call string, err error) error {
-	return s.explain(ctx, service{"the DynamoDB table " + s.config.Table, "dynamodb:" + call, "make it, or mend table in [templates], the region or the endpoint"}, err)
+	return explain(ctx, service{"the DynamoDB table " + s.config.Table, "dynamodb:" + call, "make it, or mend table in [templates], the region or the endpoint", s.table.Options().Credentials}, err)
 }
 
 // explainS3 says which picture it is about. S3 denies what does not exist to
@@ -45,11 +47,15 @@ func (s *SES) explainS3(ctx context.Context, id, from string, u ImageURL, err er
 			return &mail.Error{Class: mail.AccountWide, Err: err, Public: fmt.Sprintf("S3 denies us %s in the bucket %s, or it is not there: the role needs s3:GetObject", from, u.Bucket)}
 		}
 	}
-	return s.explain(ctx, service{"S3, for the bucket " + u.Bucket + ",", "s3:GetObject", "mend the endpoint"}, err)
+	return explain(ctx, s.bucket(u), err)
+}
+
+func (s *SES) bucket(u ImageURL) service {
+	return service{"S3, for the bucket " + u.Bucket + ",", "s3:GetObject", "mend the endpoint", s.s3.Options().Credentials}
 }
 
 // explain turns what the SDK returned into an error with a class and a sentence.
-func (s *SES) explain(ctx context.Context, of service, err error) error {
+func explain(ctx context.Context, of service, err error) error {
 	say := func(class mail.Class, format string, a ...any) *mail.Error {
 		return &mail.Error{Class: class, Err: err, Public: of.name + " " + fmt.Sprintf(format, a...)}
 	}
@@ -71,7 +77,7 @@ func (s *SES) explain(ctx context.Context, of service, err error) error {
 	// Cached when they are known, so this asks nothing that was not asked before.
 	short, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	if _, cerr := s.credentials.Retrieve(short); cerr != nil && s.config.http == nil {
+	if _, cerr := of.who.Retrieve(short); cerr != nil {
 		return say(mail.AccountWide, "cannot be asked: no AWS credentials were found; give the machine a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
 	}
 	return say(mail.Unreachable, "cannot be reached")

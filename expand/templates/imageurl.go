@@ -96,7 +96,7 @@ func parseHTTPS(raw string) (ImageURL, error) {
 	return object(i)
 }
 
-var bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$`) // the oldest ones may be long and have capitals
+var bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{2,254}$`) // the oldest ones may be long and have capitals
 
 func object(i ImageURL) (ImageURL, error) {
 	switch {

@@ -54,13 +54,12 @@ type Config struct {
 // SES are templates as the old system kept them: the texts in Amazon SES, the
 // row of their pictures in DynamoDB, the pictures in S3.
 type SES struct {
-	config      Config
-	region      string
-	ses         *sesv2.Client
-	table       *dynamodb.Client
-	s3          *s3.Client
-	credentials aws.CredentialsProvider
-	transport   *http.Transport
+	config    Config
+	region    string
+	ses       *sesv2.Client
+	table     *dynamodb.Client
+	s3        *s3.Client
+	transport *http.Transport
 }
 
 var _ Source = (*SES)(nil)
@@ -80,7 +79,7 @@ func NewSES(ctx context.Context, c Config) (*SES, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.region, s.credentials = cfg.Region, cfg.Credentials
+	s.region = cfg.Region
 	client := c.http
 	if client == nil {
 		client = &http.Client{Transport: s.transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}

@@ -167,7 +167,7 @@ func (s *SES) holds(ctx context.Context, u ImageURL, data []byte) (bool, error) 
 		if errors.As(err, &answer) && (answer.HTTPStatusCode() == http.StatusNotFound || answer.HTTPStatusCode() == http.StatusForbidden) {
 			return false, nil
 		}
-		return false, s.explain(ctx, service{"S3, for the bucket " + u.Bucket + ",", "s3:GetObject", "mend the endpoint"}, err)
+		return false, explain(ctx, s.bucket(u), err)
 	}
 	if aws.ToInt64(out.ContentLength) != int64(len(data)) {
 		return false, nil
