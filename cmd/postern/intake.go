@@ -16,6 +16,7 @@ import (
 
 	"postern/directory"
 	"postern/expand"
+	"postern/expand/hosting"
 	"postern/mail"
 	"postern/optout"
 	"postern/relay/sign"
@@ -29,23 +30,24 @@ const repeatWindow = 10 * time.Minute
 // intake decides what is taken at RCPT and DATA, and turns a submission into
 // messages: one for each list, one for the ordinary recipients.
 type intake struct {
-	cfg       *Config
-	spool     *spool.Spool
-	index     *directory.Index
-	fields    *expand.Fields
-	keys      *sign.Keys
-	keyring   *optout.Keyring
-	log       *slog.Logger
-	forward   forwarding // of mail to the postmaster; nil: it is refused
-	templates templates
-	footers   *expand.Footers
+	cfg     *Config
+	spool   *spool.Spool
+	index   *directory.Index
+	fields  *expand.Fields
+	keys    *sign.Keys
+	keyring *optout.Keyring
+	log     *slog.Logger
+	forward forwarding // of mail to the postmaster; nil: it is refused
+	footers *expand.Footers
 
-	services *services
-	lists    map[string]*ListConfig // by address key
-	ours     map[string]bool        // domains that have lists and nobody's mailbox
-	location *time.Location
-	large    chan struct{} // one place, for the large mail that is being compiled
-	lookup   lookupTXT     // for the keys of signed mail
+	findTemplate findTemplate
+	pictures     *hosting.Bucket // where large pictures are put; nil: they stay in the mail
+	services     *services
+	lists        map[string]*ListConfig // by address key
+	ours         map[string]bool        // domains that have lists and nobody's mailbox
+	location     *time.Location
+	large        chan struct{} // one place, for the large mail that is being compiled
+	lookup       lookupTXT     // for the keys of signed mail
 }
 
 // largeMail is the size in octets from which one mail at a time is compiled: that
@@ -363,9 +365,16 @@ func (in *intake) listMessage(ctx context.Context, sub *mail.Submitter, env mail
 	if what.Template, err = in.wrapper(ctx, d); err != nil {
 		return spool.Accepted{}, err
 	}
+	if in.pictures != nil {
+		what.HostOver = in.cfg.Templates.HostImagesOver
+		what.Host = func(m expand.Image) (string, error) { return in.pictures.Put(ctx, m) }
+	}
 	c, compiled, err := in.compile(what, sub)
 	if err != nil {
 		return spool.Accepted{}, err
+	}
+	for _, why := range c.Unhosted() {
+		in.log.Warn("a large picture is not hosted", "message", id, "list", d.ID, "why", why)
 	}
 	m := in.message(id, sub, env, raw, now)
 	m.List, m.Lane, m.State = &policy, d.Lane, mail.Expanding

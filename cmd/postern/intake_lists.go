@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"strings"
 
@@ -17,9 +18,9 @@ type destination struct {
 	template string       // "": none
 }
 
-// templates gives a template by its id. Its error is a *mail.Error: Permanent when
+// findTemplate gives a template by its id. Its error is a *mail.Error: Permanent when
 // there is none of that name, Temporary when nobody can say at the moment.
-type templates func(ctx context.Context, id string) (*expand.Template, error)
+type findTemplate func(ctx context.Context, id string) (*expand.Template, error)
 
 // proofWord begins what is behind the plus of an address for a test send
 // (list+test@, list+test+user=domain@), and so no template may be called so.
@@ -60,7 +61,12 @@ func (in *intake) wrapper(ctx context.Context, d destination) (*expand.Template,
 	if d.template == "" {
 		return nil, nil
 	}
-	return in.templates(ctx, d.template)
+	t, err := in.findTemplate(ctx, d.template)
+	var e *mail.Error
+	if err != nil && !errors.As(err, &e) {
+		err = mail.Later(451, "4.4.1", "the template %s could not be read in time; send the mail again in a moment", d.template)
+	}
+	return t, err
 }
 
 // checkTemplate asks at RCPT, where a refusal costs the other recipients nothing.
