@@ -78,7 +78,7 @@ func FuzzCompile(f *testing.F) {
 // forGo says whether a line begins with a boundary and a hyphen or blank and goes on:
 // Go takes it for a boundary, other readers and the compiler do not.
 func forGo(raw []byte) bool {
-	for _, m := range regexp.MustCompile(`boundary="?([^"\r\n;]+)`).FindAllSubmatch(raw, -1) {
+	for _, m := range regexp.MustCompile(`(?i)boundary="?([^"\r\n;]+)`).FindAllSubmatch(raw, -1) {
 		if regexp.MustCompile(`(?m)^--` + regexp.QuoteMeta(string(m[1])) + `(?:-(?:[^-]|$)|[ \t]+[^ \t\r\n]|--[ \t]*[^ \t\r\n])`).Match(raw) {
 			return true
 		}
