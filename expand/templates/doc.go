@@ -14,7 +14,7 @@
 // TemplateName is the ID; a table in DynamoDB has a row with the key TemplateID (S),
 // the purpose in TemplateName (S) and the addresses of the pictures in ImageURLs (L
 // of S); the pictures are in S3. A template without a row has neither purpose nor
-// pictures. A row that is otherwise than that is an error that names row and place:
+// pictures, one whose row lacks ImageURLs no pictures. A row that is otherwise than that is an error that names row and place:
 // a mail that lacks its pictures is worse than one that is refused. [ParseImageURL]
 // says which addresses are understood; those that are not in S3 can only be linked.
 //

@@ -69,6 +69,14 @@ func TestWhatTheOldSystemKeptIsRead(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a row without pictures", func(t *testing.T) {
+		for _, row := range []item{{"TemplateName": text("p")}, {"ImageURLs": &types.AttributeValueMemberNULL{Value: true}}} {
+			w.row(t, "plain", row)
+			if got, err := w.open(t).Template(t.Context(), "plain"); err != nil || len(got.Images) > 0 {
+				t.Errorf("%v: %v, %v", row, got, err)
+			}
+		}
+	})
 	t.Run("list", func(t *testing.T) {
 		w.row(t, "plain", item{"TemplateName": text("a plain one"), "ImageURLs": texts()})
 		infos, err := w.open(t).List(t.Context())
@@ -117,11 +125,9 @@ func TestOddRowsAreReadClosedAndNamed(t *testing.T) {
 		change func(*templates.Config)
 		want   []string
 	}{
-		"missing":           {item{"TemplateName": text("p")}, nil, []string{"ImageURLs is missing", "an empty one for no pictures", "ImageAndTemplate"}},
 		"a text":            {item{"ImageURLs": text("s3://pics/a.png")}, nil, []string{"ImageURLs is a single text (S)"}},
 		"a set":             {item{"ImageURLs": &types.AttributeValueMemberSS{Value: []string{"s3://pics/a.png"}}}, nil, []string{"ImageURLs is a set (SS)"}},
 		"a map":             {item{"ImageURLs": &types.AttributeValueMemberM{Value: item{}}}, nil, []string{"a map"}},
-		"empty":             {item{"ImageURLs": &types.AttributeValueMemberNULL{Value: true}}, nil, []string{"empty (NULL)"}},
 		"a number":          {item{"ImageURLs": list(text("s3://pics/a.png"), &types.AttributeValueMemberN{Value: "1"})}, nil, []string{"entry 2 of ImageURLs is a number (N)"}},
 		"purpose":           {item{"ImageURLs": texts(), "TemplateName": &types.AttributeValueMemberN{Value: "1"}}, nil, []string{"TemplateName is a number"}},
 		"purpose of lines":  {item{"ImageURLs": texts(), "TemplateName": text("a\nb")}, nil, []string{"TemplateName in the table", "one line"}},

@@ -68,6 +68,10 @@ func (s *SES) readRow(id string, item map[string]types.AttributeValue) (row, err
 	default:
 		return odd("%s is %s; make it a text (S)", purposeAttr, kindOf(v))
 	}
+	switch item[imagesAttr].(type) {
+	case nil, *types.AttributeValueMemberNULL: // a template without pictures
+		return r, nil
+	}
 	list, ok := item[imagesAttr].(*types.AttributeValueMemberL)
 	if !ok {
 		return odd("%s is %s; make it a list (L) of texts, an empty one for no pictures", imagesAttr, kindOf(item[imagesAttr]))
