@@ -77,6 +77,13 @@ type inspector struct {
 	shown  map[string]bool
 	linked map[string]bool  // by part: {{Unsubscribe}} stands in it
 	bodies map[string][]int // by part: where {{Body}} stands
+	met    []seen           // in the part
+}
+
+// seen is a placeholder and the octet where it stands.
+type seen struct {
+	at          int
+	placeholder string
 }
 
 // inspected stands for the name of the source in sentences that begin with it.
@@ -90,8 +97,15 @@ func (n *inspector) compile(part, src string, page bool) {
 	if page {
 		read = c.htmlPieces
 	}
+	n.met = nil
 	if _, err := read(&text{src: src, html: page}, inspected); err != nil {
 		n.takes(-1, err)
+	}
+	slices.SortStableFunc(n.met, func(a, b seen) int { return cmp.Compare(a.at, b.at) })
+	for _, s := range n.met {
+		if !slices.Contains(n.out.Placeholders, s.placeholder) {
+			n.out.Placeholders = append(n.out.Placeholders, s.placeholder)
+		}
 	}
 }
 
@@ -163,9 +177,7 @@ func (n *inspector) meets(at int, inner string, err error) bool {
 		field = p.field
 		n.linked[n.part] = n.linked[n.part] || field == FieldUnsubscribe
 	}
-	if field = "{{" + field + "}}"; !slices.Contains(n.out.Placeholders, field) {
-		n.out.Placeholders = append(n.out.Placeholders, field)
-	}
+	n.met = append(n.met, seen{at, "{{" + field + "}}"})
 	return true
 }
 

@@ -36,7 +36,7 @@ func TestInspectFindsNothingOddInADecentTemplate(t *testing.T) {
 		t.Errorf("%q", all)
 	}
 	got := expand.Inspect(tpl, input(t, "").Vocabulary).Placeholders
-	if want := []string{"{{Subject}}", "{{List}}", "{{Unsubscribe}}", "{{Body}}", "{{Name}}", "{{Point}}"}; !slices.Equal(got, want) {
+	if want := []string{"{{Subject}}", "{{List}}", "{{Body}}", "{{Name}}", "{{Point}}", "{{Unsubscribe}}"}; !slices.Equal(got, want) {
 		t.Errorf("placeholders %q", got)
 	}
 }
