@@ -105,7 +105,14 @@ func (p *previewer) wrapper(ctx context.Context, in *intake) (*expand.Template, 
 	}
 	defer closeSource(source)
 	in.findTemplate = lookup(templates.NewCache(source, p.cfg.Templates.Cache, nil))
-	return in.wrapper(ctx, destination{p.list, p.list.Address, p.template})
+	t, err := in.wrapper(ctx, destination{p.list, p.list.Address, p.template})
+	var e *mail.Error
+	if errors.As(err, &e) { // as a client reads it, without the cause
+		public := *e
+		public.Err = nil
+		return nil, &public
+	}
+	return t, err
 }
 
 func (p *previewer) warn(code, text string, note bool) {

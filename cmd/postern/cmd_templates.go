@@ -136,6 +136,11 @@ func plainTemplateError(err error) error {
 	return templateError{err}
 }
 
+// whyBroken is an error beside the name of its template.
+func whyBroken(id string, err error) string {
+	return strings.TrimPrefix(err.Error(), "the template "+id+" cannot be used: ")
+}
+
 // aboutTemplate says that an error is about one template, so that the next may be
 // tried; with the others the source itself cannot be asked.
 func aboutTemplate(err error) bool { return mail.ClassOf(err) == mail.Permanent }
@@ -203,7 +208,7 @@ func (c templatesListCmd) Run(s *session) error {
 func (d *templateDesk) shown(ctx context.Context, info templates.Info) shownTemplate {
 	t, err := d.source.Template(ctx, info.ID)
 	if err != nil {
-		return shownTemplate{ID: info.ID, Purpose: info.Purpose, Lists: d.users(info.ID), Problem: plainTemplateError(err).Error()}
+		return shownTemplate{ID: info.ID, Purpose: info.Purpose, Lists: d.users(info.ID), Problem: whyBroken(info.ID, plainTemplateError(err))}
 	}
 	return d.describe(t)
 }

@@ -80,8 +80,7 @@ func (d *templateDesk) check(ctx context.Context, id string) (checkedTemplate, e
 	one := checkedTemplate{ID: id, Findings: []shownFinding{}}
 	t, err := fetchTemplate(ctx, d.source, id)
 	if err != nil {
-		text := strings.TrimPrefix(err.Error(), "the template "+id+" cannot be used: ")
-		one.Findings = append(one.Findings, shownFinding{Problem: true, Place: d.partOf(id, ""), Text: text})
+		one.Findings = append(one.Findings, shownFinding{Problem: true, Place: d.partOf(id, ""), Text: whyBroken(id, err)})
 		if aboutTemplate(err) {
 			err = nil
 		}

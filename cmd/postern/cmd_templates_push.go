@@ -163,7 +163,7 @@ func (c *carrier) one(id string) ([]string, error) {
 func (c *carrier) note(id string, sentences []string, err error) {
 	switch {
 	case err != nil:
-		c.did.Failed = append(c.did.Failed, failedToCarry{id, err.Error()})
+		c.did.Failed = append(c.did.Failed, failedToCarry{id, whyBroken(id, err)})
 	case len(sentences) > 0:
 		c.did.Changed = append(c.did.Changed, id)
 	default:
@@ -177,7 +177,7 @@ func (c *carrier) note(id string, sentences []string, err error) {
 		fmt.Fprintln(c.stdout, clean(said))
 	}
 	if err != nil {
-		fmt.Fprintf(c.stderr, "%s: %s\n", clean(id), clean(err.Error()))
+		fmt.Fprintf(c.stderr, "%s: %s\n", clean(id), clean(whyBroken(id, err)))
 	}
 }
 
