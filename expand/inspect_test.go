@@ -2,6 +2,7 @@ package expand_test
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -138,6 +139,18 @@ func TestReviewLooksAtTheMailInItsTemplate(t *testing.T) {
 	in.Template.Text = "{{Body}}"
 	if codes, _ := reviewOf(t, in); !slices.Equal(codes, []string{"footer-added"}) {
 		t.Errorf("in a template whose text has no link: %v", codes)
+	}
+}
+
+func TestDocumentationListsTheWarningsOfTemplates(t *testing.T) {
+	manual, err := os.ReadFile("../docs/templates.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, code := range []string{"no-body", "body-inside", "no-unsubscribe", "unused-picture", "no-placeholder", "missing-picture", "large-picture", "not-filled", "clipped-by-gmail"} {
+		if !strings.Contains(string(manual), "\n| `"+code+"` | ") {
+			t.Errorf("docs/templates.md has no row for %s", code)
+		}
 	}
 }
 
