@@ -92,10 +92,11 @@ type compiler struct {
 	link  bool           // what is being compiled shows the unsubscribe link
 	fills int            // placeholders met so far
 
-	written  string    // the mail's Subject, as its author wrote it
-	wrapping *wrapping // a template is being filled, not a mail compiled
-	foot     *footing  // while a text with its footer is compiled
-	unhosted []string
+	written   string     // the mail's Subject, as its author wrote it
+	wrapping  *wrapping  // a template is being filled, not a mail compiled
+	inspector *inspector // what is found is told, and nothing is compiled
+	foot      *footing   // while a text with its footer is compiled
+	unhosted  []string
 }
 
 // Compile reads a list mail once, for all its copies. What it refuses is a

@@ -43,10 +43,10 @@ func apply(s string, edits []edit) []piece {
 // it looks as the name did; the other characters go, and the tags between them
 // stay, so that they balance.
 func (c *compiler) edits(f *finder, as form) ([]edit, error) {
-	if err := f.finish(); err != nil {
+	if err := f.finish(); err != nil && !c.inspector.takes(f.at, err) {
 		return nil, err
 	}
-	if err := checkForeign(f.seen.String(), f.where, c.in.Vocabulary); err != nil {
+	if err := checkForeign(f.seen.String(), f.where, c.in.Vocabulary); err != nil && !c.inspector.takes(-1, err) {
 		return nil, err
 	}
 	var edits []edit
@@ -66,6 +66,9 @@ func (c *compiler) edits(f *finder, as form) ([]edit, error) {
 		}
 		link := c.link
 		put, err := c.fill(p.inner, f.where, how)
+		if c.inspector.meets(p.glyphs[0].start, p.inner, err) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -110,7 +113,7 @@ func (c *compiler) htmlEdits(src string, from, to int, where string) ([]edit, er
 		switch {
 		case k.kind == xhtml.TextToken && !k.hidden:
 			for g := range glyphs(src[k.start:k.end], k.start) {
-				if f.feed(g); f.err != nil {
+				if f.feed(g); f.err != nil && c.inspector == nil {
 					return f.err
 				}
 			}

@@ -175,6 +175,9 @@ func (c *compiler) wrap(root *part) (*part, error) {
 	if w.bodies == 0 && got.says() {
 		return nil, mail.Refuse(550, "5.6.0", "the template %s has no {{Body}}, so what you wrote would be lost: ask for a template with it, or send an empty mail with a Subject", t.ID)
 	}
+	if len(texts) == 0 {
+		return nil, mail.Refuse(554, "5.3.5", "the template %s has neither HTML nor text", t.ID)
+	}
 	return c.assemble(texts, got.attached), nil
 }
 

@@ -51,6 +51,14 @@ func (p *progress) plain() {
 	p.shown = true
 }
 
+// clear makes room for a line of somebody else's.
+func (p *progress) clear() {
+	if p.terminal && p.last != "" {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.last = ""
+	}
+}
+
 // end leaves the cursor at the start of a line, and the last state shown.
 func (p *progress) end() {
 	switch {

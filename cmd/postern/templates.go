@@ -14,14 +14,20 @@ import (
 // templateSource is where the configuration has its templates. What it gives must be
 // closed, where it can be.
 func (c *Config) templateSource(log *slog.Logger) (templates.Source, error) {
-	t := &c.Templates
-	if t.Driver != "ses" {
-		return templates.Files{Path: t.Path}, nil
+	if c.Templates.Driver != "ses" {
+		return templates.Files{Path: c.Templates.Path}, nil
 	}
+	return c.sesTemplates(c.Templates.Images, log)
+}
+
+// sesTemplates are those in SES, whatever the driver; pictures are fetched or only
+// linked, as images says.
+func (c *Config) sesTemplates(images string, log *slog.Logger) (*templates.SES, error) {
+	t := &c.Templates
 	region, sesAt := c.sesPlace()
 	return templates.NewSES(context.Background(), templates.Config{
 		Region: region, SESEndpoint: sesAt, DynamoDBEndpoint: cmp.Or(t.DynamoDBEndpoint, c.Directory.DynamoDB.Endpoint), S3Endpoint: t.S3Endpoint,
-		Table: t.Table, Images: t.Images, Bucket: t.HostBucket, Log: log,
+		Table: t.Table, Images: images, Bucket: t.HostBucket, Log: log,
 	})
 }
 
