@@ -234,7 +234,12 @@ func (in *intake) without(old mail.ID, msgs []spool.Accepted) ([]spool.Accepted,
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(msgs, func(a spool.Accepted) bool { return a.Message.ListID() == known.Message.ListID() })
+	i := slices.IndexFunc(msgs, func(a spool.Accepted) bool {
+		return a.Message.ListID() == known.Message.ListID() && templateOf(&a.Message) == templateOf(&known.Message)
+	})
+	if i < 0 { // a signed mail is known however it was addressed
+		i = slices.IndexFunc(msgs, func(a spool.Accepted) bool { return a.Message.ListID() == known.Message.ListID() })
+	}
 	if i < 0 {
 		return nil, fmt.Errorf("message %s is no repetition of one of this submission", old)
 	}
@@ -301,17 +306,21 @@ func (in *intake) messages(ctx context.Context, sub *mail.Submitter, env mail.En
 	var msgs []spool.Accepted
 	var siblings []mail.ID
 	for _, d := range lists {
+		repeat := ""
+		if mark != "" {
+			repeat = mark + " " + d.ID
+			if d.template != d.Template && !mustBeSigned(sub) { // a signed mail opens a list once, however it is addressed
+				repeat += "+" + d.template
+			}
+		}
+		if repeat != "" && slices.ContainsFunc(msgs, func(a spool.Accepted) bool { return a.Repeat == repeat }) {
+			continue // nobody would get a copy of it
+		}
 		a, err := in.listMessage(ctx, sub, env, d, raw, now)
 		if err != nil {
 			return nil, err
 		}
-		a.Message.Submission, a.Message.Siblings = submission, siblings
-		if mark != "" {
-			a.Repeat, a.RepeatSince = mark+" "+d.ID, since
-			if d.template != d.Template && !mustBeSigned(sub) { // a signed mail opens a list once, however it is addressed
-				a.Repeat += "+" + d.template
-			}
-		}
+		a.Message.Submission, a.Message.Siblings, a.Repeat, a.RepeatSince = submission, siblings, repeat, since
 		siblings = append(siblings[:len(siblings):len(siblings)], a.Message.ID)
 		msgs = append(msgs, a)
 	}

@@ -44,6 +44,7 @@ func (in *intake) destination(to mail.Address) (d destination, ok bool, err erro
 			continue
 		}
 		sub := local[i+1:]
+		d = destination{l, to, ""}
 		first, _, _ := strings.Cut(sub, "+")
 		switch {
 		case strings.EqualFold(first, proofWord):
@@ -53,7 +54,7 @@ func (in *intake) destination(to mail.Address) (d destination, ok bool, err erro
 		}
 		return destination{l, to, sub}, true, nil
 	}
-	return d, false, nil
+	return destination{}, false, nil
 }
 
 // wrapper is the template of a message to d; nil without one.
@@ -73,4 +74,12 @@ func (in *intake) wrapper(ctx context.Context, d destination) (*expand.Template,
 func (in *intake) checkTemplate(ctx context.Context, d destination) error {
 	_, err := in.wrapper(ctx, d)
 	return err
+}
+
+// templateOf is the template that was pinned; "": none.
+func templateOf(m *mail.Message) string {
+	if m.List == nil {
+		return ""
+	}
+	return m.List.Template
 }

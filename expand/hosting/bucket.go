@@ -2,6 +2,7 @@ package hosting
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -80,6 +81,8 @@ func New(ctx context.Context, c Config) (*Bucket, error) {
 	b.client = s3.NewFromConfig(cfg, func(o *s3.Options) {
 		if c.Endpoint != "" {
 			o.BaseEndpoint, o.UsePathStyle = aws.String(c.Endpoint), true
+		} else if o.BaseEndpoint != nil && !isAmazon(*o.BaseEndpoint) { // from the environment
+			o.UsePathStyle = true
 		}
 	})
 	return b, nil
@@ -99,7 +102,8 @@ func isWeb(address string) bool {
 // load reads the AWS settings of the environment. Where the endpoint is not Amazon's
 // any credentials and any region will do.
 func load(ctx context.Context, c Config) (aws.Config, error) {
-	emulator := c.Endpoint != "" && !isAmazon(c.Endpoint)
+	endpoint := cmp.Or(c.Endpoint, os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL"))
+	emulator := endpoint != "" && !isAmazon(endpoint)
 	options := []func(*awsconfig.LoadOptions) error{awsconfig.WithRegion(c.Region)}
 	if emulator && !hasCredentials() {
 		options = append(options, awsconfig.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("emulator", "emulator", "")))

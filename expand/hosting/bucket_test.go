@@ -315,3 +315,20 @@ func TestConfiguration(t *testing.T) {
 		t.Errorf("a prefix of words gives %s", address)
 	}
 }
+
+// The endpoint that every AWS tool finds in the environment is found here too, and
+// the bucket is in the path there.
+func TestTheEndpointOfTheEnvironment(t *testing.T) {
+	s := newStore(t)
+	t.Setenv("AWS_ENDPOINT_URL_S3", s.URL)
+	t.Setenv("AWS_REGION", "")
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	b, err := hosting.New(t.Context(), hosting.Config{Bucket: "pictures", BaseURL: "https://images.example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if _, err := b.Put(t.Context(), photo("x")); err != nil || s.calls[http.MethodPut] != 1 {
+		t.Errorf("%v, %v", err, s.calls)
+	}
+}

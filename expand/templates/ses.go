@@ -86,16 +86,19 @@ func NewSES(ctx context.Context, c Config) (*SES, error) {
 	}
 	s.ses = sesv2.NewFromConfig(cfg, func(o *sesv2.Options) {
 		o.HTTPClient = slowly{client, cmp.Or(c.limit, rate.NewLimiter(rate.Every(sesInterval), sesBurst))}
-		o.BaseEndpoint, o.Credentials = place(c.SESEndpoint), credentialsFor(c.SESEndpoint, o.Credentials)
+		o.BaseEndpoint = place(c.SESEndpoint, o.BaseEndpoint)
+		o.Credentials = credentialsFor(o.BaseEndpoint, o.Credentials)
 	})
 	s.table = dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
 		o.HTTPClient = client
-		o.BaseEndpoint, o.Credentials = place(c.DynamoDBEndpoint), credentialsFor(c.DynamoDBEndpoint, o.Credentials)
+		o.BaseEndpoint = place(c.DynamoDBEndpoint, o.BaseEndpoint)
+		o.Credentials = credentialsFor(o.BaseEndpoint, o.Credentials)
 	})
 	s.s3 = s3.NewFromConfig(cfg, func(o *s3.Options) {
 		o.HTTPClient = client
-		o.BaseEndpoint, o.Credentials = place(c.S3Endpoint), credentialsFor(c.S3Endpoint, o.Credentials)
-		if c.S3Endpoint != "" { // others than Amazon know buckets in the path, and not all know its newer checksums
+		o.BaseEndpoint = place(c.S3Endpoint, o.BaseEndpoint)
+		o.Credentials = credentialsFor(o.BaseEndpoint, o.Credentials)
+		if c.S3Endpoint != "" || isEmulator(aws.ToString(o.BaseEndpoint)) { // others than Amazon know buckets in the path, and not all know its newer checksums
 			o.UsePathStyle = true
 			o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		}
@@ -106,7 +109,8 @@ func NewSES(ctx context.Context, c Config) (*SES, error) {
 func (s *SES) load(ctx context.Context) (aws.Config, error) {
 	c := s.config
 	emulators := 0
-	for key, endpoint := range map[string]string{"lane.ses.endpoint": c.SESEndpoint, "directory.dynamodb.endpoint": c.DynamoDBEndpoint, "the endpoint of S3": c.S3Endpoint} {
+	for key, endpoint := range map[string]string{"lane.ses.endpoint": c.SESEndpoint, "directory.dynamodb.endpoint": c.DynamoDBEndpoint, "the endpoint of S3": c.S3Endpoint,
+		"AWS_ENDPOINT_URL_SESV2": found(c.SESEndpoint, "SESV2"), "AWS_ENDPOINT_URL_DYNAMODB": found(c.DynamoDBEndpoint, "DYNAMODB"), "AWS_ENDPOINT_URL_S3": found(c.S3Endpoint, "S3")} {
 		if endpoint == "" {
 			continue
 		}
@@ -133,6 +137,15 @@ func (s *SES) load(ctx context.Context) (aws.Config, error) {
 	return cfg, nil
 }
 
+// found is an endpoint that the SDK finds in the environment; "" where the
+// configuration has one.
+func found(configured, service string) string {
+	if configured != "" {
+		return ""
+	}
+	return cmp.Or(os.Getenv("AWS_ENDPOINT_URL_"+service), os.Getenv("AWS_ENDPOINT_URL"))
+}
+
 // isEmulator says whether an endpoint is somebody else's than Amazon's.
 func isEmulator(endpoint string) bool {
 	u, err := url.Parse(endpoint)
@@ -145,19 +158,20 @@ func isEmulator(endpoint string) bool {
 
 // credentialsFor gives an emulator credentials of its own when the environment
 // names none: asking the machine's role would only cost time.
-func credentialsFor(endpoint string, own aws.CredentialsProvider) aws.CredentialsProvider {
+func credentialsFor(endpoint *string, own aws.CredentialsProvider) aws.CredentialsProvider {
 	named := slices.ContainsFunc([]string{"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 		"AWS_CONTAINER_CREDENTIALS_FULL_URI"}, func(name string) bool { return os.Getenv(name) != "" })
-	if isEmulator(endpoint) && !named {
+	if isEmulator(aws.ToString(endpoint)) && !named {
 		return credentials.NewStaticCredentialsProvider("emulator", "emulator", "")
 	}
 	return own
 }
 
-// place is the endpoint as the SDK wants it; nil is Amazon's.
-func place(endpoint string) *string {
+// place is the endpoint as the SDK wants it: the configuration's, else what the SDK
+// has found in the environment (AWS_ENDPOINT_URL and its like); nil is Amazon's.
+func place(endpoint string, found *string) *string {
 	if endpoint == "" {
-		return nil
+		return found
 	}
 	return &endpoint
 }

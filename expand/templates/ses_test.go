@@ -295,3 +295,20 @@ func TestTheConfigurationIsChecked(t *testing.T) {
 		says(t, err, mail.Permanent, want)
 	}
 }
+
+// The endpoints that every AWS tool finds in the environment are found here too, and
+// buckets are in the path there.
+func TestEndpointsFromTheEnvironment(t *testing.T) {
+	w := newWorld(t)
+	w.template(t, "winter", "s", "<p>{{Body}}</p>", "")
+	w.row(t, "winter", item{"ImageURLs": texts("https://pics.s3.ap-northeast-2.amazonaws.com/a.png")})
+	w.object(t, "pics", "a.png", aPNG())
+	for name, value := range map[string]string{"SESV2": w.config.SESEndpoint, "DYNAMODB": w.config.DynamoDBEndpoint, "S3": w.config.S3Endpoint} {
+		t.Setenv("AWS_ENDPOINT_URL_"+name, value)
+	}
+	s := w.open(t, func(c *templates.Config) { c.Region, c.SESEndpoint, c.DynamoDBEndpoint, c.S3Endpoint = "", "", "", "" })
+	got, err := s.Template(t.Context(), "winter")
+	if err != nil || len(got.Images) != 1 || string(got.Images[0].Data) != string(aPNG()) {
+		t.Errorf("%s, %v", brief(got), err)
+	}
+}
