@@ -44,12 +44,14 @@ type piece struct {
 // write gives v in the form. Controls other than tab and line end are dropped: they
 // have no place in text, and NUL none in mail.
 func (f form) write(v string) string {
-	v = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\t' && r != '\n' && r != '\r' {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(v, "\ufffd"))
+	if strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r >= 0x7f }) {
+		v = strings.Map(func(r rune) rune {
+			if unicode.IsControl(r) && r != '\t' && r != '\n' && r != '\r' {
+				return -1
+			}
+			return r
+		}, strings.ToValidUTF8(v, "\ufffd"))
+	}
 	switch f {
 	case asHTML:
 		return html.EscapeString(v)
