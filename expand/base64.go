@@ -77,6 +77,23 @@ type filler struct {
 	filled  []byte // what was made for this copy
 	pending []byte // text that waits to be encoded as base64
 	known   []rendering
+	few     [4]rendering // what known begins with
+}
+
+// newFiller makes room for what usual values need.
+func newFiller(v *values, fixed []byte, slots []slot) *filler {
+	n, rows := len(slots), 0
+	for i := range slots {
+		if slots[i].Row != nil {
+			rows++
+		}
+	}
+	f := &filler{values: v, fixed: fixed, body: make([][]byte, 0, 2*n+rows+1), filled: make([]byte, 0, 640+96*min(rows, 100))}
+	f.known = f.few[:0]
+	if rows > 0 {
+		f.pending = make([]byte, 0, 256)
+	}
+	return f
 }
 
 // rendering is a value as it stands in slots of one kind: encoded where they are

@@ -15,8 +15,8 @@ func TestAMadeUpMailCostsNoMoreThanItsSize(t *testing.T) {
 	const size = 1 << 20
 	html := plainHead + "Content-Type: text/html\n\n"
 	for name, raw := range map[string]string{
-		"boundaries in one line":          plainHead + "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n" + repeat("--b ", 4*size) + "\n--b--\n",
-		"links behind a long word":        plainHead + "\n" + repeat("a", 8*size) + strings.Repeat("%7B%7BName%7D%7D", 4000),
+		"boundaries in one line":          plainHead + "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n" + repeat("--b ", 2*size) + "\n--b--\n",
+		"links behind a long word":        plainHead + "\n" + repeat("a", 2*size) + strings.Repeat("%7B%7BName%7D%7D", 4000),
 		"words like our own marks":        html + "<p>xslot" + repeat("x", size) + "</p>",
 		"placeholders":                    html + repeat("{{Name}}", size),
 		"placeholders of nobody":          plainHead + "\n" + repeat("{{a}}", size),

@@ -45,12 +45,14 @@ type piece struct {
 // write gives v in the form. Controls other than tab and line end are dropped: they
 // have no place in text, and NUL none in mail.
 func (f form) write(v string) string {
-	v = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\t' && r != '\n' && r != '\r' {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(v, "\ufffd"))
+	if strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r >= 0x7f }) {
+		v = strings.Map(func(r rune) rune {
+			if unicode.IsControl(r) && r != '\t' && r != '\n' && r != '\r' {
+				return -1
+			}
+			return r
+		}, strings.ToValidUTF8(v, "\ufffd"))
+	}
 	switch f {
 	case asHTML:
 		return html.EscapeString(v)
@@ -185,10 +187,33 @@ func encodedSize(pieces []piece) int {
 	return n + n/24 // soft breaks
 }
 
+// plainQP says whether each octet of s stands for itself.
+func plainQP(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] >= 0x7f || s[i] == '=' || s[i] == '-' && i+1 < len(s) && s[i+1] == '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// rows is write for what is plainQP, at the start of a line.
+func (q *qp) rows(s string) {
+	for len(s) > 75 {
+		q.out = append(append(q.out, s[:75]...), "=\r\n"...)
+		s = s[75:]
+	}
+	q.out, q.col = append(q.out, s...), len(s)
+}
+
 // appendSlot writes a value for a slot made by encodeQP.
 func appendSlot(dst []byte, s *slot, value string) []byte {
 	q := qp{out: dst}
-	q.write(lines(s.As.write(value)))
+	if value = lines(s.As.write(value)); plainQP(value) {
+		q.rows(value)
+	} else {
+		q.write(value)
+	}
 	if n := len(q.out); q.col > 0 && q.out[n-1] == ' ' { // a blank before a soft break is safe, but not to all
 		q.out = append(q.out[:n-1], "=20"...)
 	}

@@ -218,8 +218,7 @@ func (c *Compiled) renderSubject(v *values) string {
 }
 
 func (c *Compiled) renderBody(v *values) [][]byte {
-	n := len(c.Slots)
-	f := filler{values: v, fixed: c.body, body: make([][]byte, 0, 3*n+1), known: make([]rendering, 0, min(n, 8)), filled: make([]byte, 0, 512+min(n, 50)*160), pending: make([]byte, 0, 256)}
+	f := newFiller(v, c.body, c.Slots)
 	for i := range c.Slots {
 		f.upTo(c.Slots[i].At)
 		f.fill(&c.Slots[i])
