@@ -24,14 +24,14 @@ import (
 	"postern/internal/peer"
 )
 
-// oldSystem is SES, table and bucket in emulators, and what was written to them.
-type oldSystem struct {
+// watchedSystem is SES, table and bucket in emulators, and what was written to them.
+type watchedSystem struct {
 	mu     sync.Mutex
 	writes []string
 }
 
-// newOldSystem makes them, and a config.toml that knows them, in a folder of its own.
-func newOldSystem(t *testing.T) *oldSystem {
+// newWatchedSystem makes them, and a config.toml that knows them, in a folder of its own.
+func newWatchedSystem(t *testing.T) *watchedSystem {
 	t.Helper()
 	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"} {
 		t.Setenv(name, "")
@@ -45,7 +45,7 @@ func newOldSystem(t *testing.T) *oldSystem {
 	t.Cleanup(bucket.Close)
 	table := peer.Dynalite(t)
 	makeOldPlaces(t, table, bucket.URL)
-	w := &oldSystem{}
+	w := &watchedSystem{}
 	inFolder(t, nil)
 	more := fmt.Sprintf("[fields]\nName = {}\n[templates]\nregion = \"ap-northeast-2\"\nhost_bucket = \"shop/mail\"\nses_endpoint = %q\ndynamodb_endpoint = %q\ns3_endpoint = %q\n",
 		w.before(t, fmt.Sprintf("http://127.0.0.1:%d", port)), w.before(t, table), w.before(t, bucket.URL))
@@ -76,7 +76,7 @@ func makeOldPlaces(t *testing.T, table, bucket string) {
 }
 
 // before stands before an emulator and notes what is written to it.
-func (w *oldSystem) before(t *testing.T, emulator string) string {
+func (w *watchedSystem) before(t *testing.T, emulator string) string {
 	t.Helper()
 	to, err := url.Parse(emulator)
 	if err != nil {
@@ -102,7 +102,7 @@ func (w *oldSystem) before(t *testing.T, emulator string) string {
 }
 
 // written are the writes since it was asked last.
-func (w *oldSystem) written() []string {
+func (w *watchedSystem) written() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	all := w.writes
@@ -161,7 +161,7 @@ func TestTemplatesArePushedAndPulledOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newOldSystem(t)
+	w := newWatchedSystem(t)
 	sampleInto(t, root, "templates", "spring", "winter")
 
 	out, _ := carry(t, 0, "push", "--dry-run")
@@ -240,7 +240,7 @@ func TestATemplateThatCannotBePushedStopsNoOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newOldSystem(t)
+	w := newWatchedSystem(t)
 	sampleInto(t, root, "from", "winter")
 	for name, text := range map[string]string{"autumn/template.html": "<p>{{Name|friend}}{{Body}}</p>", "latin/template.txt": "\xb1\xcc", "summer.24/template.txt": "{{Body}}"} {
 		if err := os.MkdirAll(filepath.Join("from", filepath.Dir(name)), 0o700); err != nil {
