@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"regexp"
 
@@ -120,10 +119,7 @@ func (c *carrier) run(asked []string) error {
 	if err != nil {
 		return err
 	}
-	shown := newProgress(io.Discard)
-	if len(ids) > 1 {
-		shown = newProgress(c.stderr)
-	}
+	shown := newPatientProgress(c.stderr)
 	for i, id := range ids {
 		shown.show("%d of %d: %s", i+1, len(ids), id)
 		sentences, err := c.one(id)
