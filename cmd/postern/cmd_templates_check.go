@@ -54,7 +54,7 @@ func (c templatesCheckCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	shown := newProgress(s.stderr)
+	shown := newPatientProgress(s.stderr)
 	all := []checkedTemplate{}
 	for i, id := range ids {
 		if !d.inFiles() {
@@ -62,12 +62,12 @@ func (c templatesCheckCmd) Run(s *session) error {
 		}
 		one, err := d.check(s.ctx, id)
 		if err != nil {
-			shown.end()
+			shown.clear()
 			return err
 		}
 		all = append(all, one)
 	}
-	shown.end()
+	shown.clear()
 	if len(c.IDs) == 0 {
 		all = append(all, d.around(ids)...)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"regexp"
 
@@ -41,7 +40,7 @@ type templatesPullCmd struct {
 }
 
 func (templatesPullCmd) Help() string {
-	return `Writes each template of Amazon SES, with its purpose and its pictures, into a folder of its own, which then holds that and nothing else. Folders of other templates stay as they are. Only what differs is written: done again it does nothing. SES answers one question a second, so a hundred templates take two minutes.
+	return `Writes each template of Amazon SES, with its purpose and its pictures, into a folder of its own. Texts and pictures that were there and differ are replaced, and what the template does not have is removed: look at --dry-run first where somebody works on the files. Folders of other templates stay as they are. Done again it does nothing. SES answers one question a second, so a hundred templates take two minutes.
 
 Examples:
 
@@ -120,10 +119,7 @@ func (c *carrier) run(asked []string) error {
 	if err != nil {
 		return err
 	}
-	shown := newProgress(io.Discard)
-	if len(ids) > 1 {
-		shown = newProgress(c.stderr)
-	}
+	shown := newPatientProgress(c.stderr)
 	for i, id := range ids {
 		shown.show("%d of %d: %s", i+1, len(ids), id)
 		sentences, err := c.one(id)

@@ -107,6 +107,12 @@ func NewProgress(w io.Writer) (show func(string, ...any), end func()) {
 	return p.show, p.end
 }
 
+// NewPatientProgress is one that is silent for a second.
+func NewPatientProgress(w io.Writer) (show func(string, ...any), clear func()) {
+	p := newPatientProgress(w)
+	return p.show, p.clear
+}
+
 // The sentences about what the machine refuses.
 func MakeDataDir(dir string, uid int) error              { return makeDataDir(dir, uid) }
 func DataProblem(dir string, err error) error            { return dataProblem(dir, err) }
