@@ -1,12 +1,12 @@
 package expand
 
 import (
+	"cmp"
+	"fmt"
 	"html"
 	"net/url"
 	"regexp"
 	"strings"
-
-	xhtml "golang.org/x/net/html"
 
 	"postern/mail"
 )
@@ -134,21 +134,32 @@ func (got *contents) says() bool {
 	return len(got.related) > 0
 }
 
-// bodyHTML is the inside of the mail's pages, and their style sheets.
-func (got *contents) bodyHTML() (body, styles string) {
-	var all, sheets strings.Builder
+// bodyHTML is the inside of the mail's pages, their style sheets and namespaces.
+func (got *contents) bodyHTML() (body, styles, spaces string, err error) {
+	var all strings.Builder
+	sheets := map[string]string{} // class by style sheet
 	for _, s := range got.shown {
 		if s.page == nil {
 			all.WriteString(paragraphs(s.plain.text))
 			continue
 		}
-		inner, style := inside(s.page.text.src)
-		all.WriteString(inner)
-		if !strings.Contains(sheets.String(), style) {
-			sheets.WriteString(style)
+		class := fmt.Sprintf("mail-text-%d", len(sheets)+1)
+		in, err := insideOf(s.page.text.src, class, s.page.where())
+		if err != nil {
+			return "", "", "", err
 		}
+		switch known := sheets[in.css]; {
+		case in.css == "":
+			class = ""
+		case known != "":
+			class = known // the same sheet again
+		default:
+			sheets[in.css], styles = class, styles+in.sheets
+		}
+		spaces = cmp.Or(spaces, in.spaces)
+		all.WriteString(in.framed(class))
 	}
-	return all.String(), sheets.String()
+	return all.String(), styles, spaces, nil
 }
 
 // bodyText is the mail's text, as source; where the author sent HTML alone it is
@@ -157,7 +168,7 @@ func (c *compiler) bodyText(got *contents) (string, error) {
 	var all []string
 	for _, s := range got.shown {
 		if s.plain != nil {
-			all = append(all, strings.TrimSpace(s.plain.text.src))
+			all = append(all, strings.TrimSpace(s.plain.text.unflowed()))
 			continue
 		}
 		fills := c.fills
@@ -174,69 +185,47 @@ func (c *compiler) bodyText(got *contents) (string, error) {
 	return strings.Join(all, "\r\n\r\n"), nil
 }
 
-// inside is what stands in the body of a page, with the page's language and look
-// around it, and its style sheets.
-func inside(page string) (inner, styles string) {
-	var style strings.Builder
-	from, to, open := 0, len(page), "<div"
-	head, sheet := -1, -1
-	_ = eachToken(page, func(k token) error {
-		switch {
-		case k.kind == xhtml.StartTagToken && k.name == "style" && from == 0:
-			sheet = k.start
-		case k.kind == xhtml.EndTagToken && k.name == "style" && sheet >= 0:
-			style.WriteString(page[sheet:k.end] + "\r\n")
-			sheet, head = -1, k.end
-		case k.kind == xhtml.StartTagToken && k.name == "body" && from == 0:
-			from, open = k.end, open+looks(page[k.start:k.end])
-		case k.kind == xhtml.EndTagToken && k.name == "head" && from == 0:
-			head = k.end
-		case k.kind == xhtml.EndTagToken && (k.name == "body" || k.name == "html") && to == len(page):
-			to = k.start
-		}
-		return nil
-	})
-	if from == 0 {
-		from = max(head, 0)
-	}
-	if to < from {
-		to = len(page)
-	}
-	inner = page[from:to]
-	if open != "<div" {
-		inner = open + ">" + inner + "</div>"
-	}
-	return inner, style.String()
-}
-
-// looks are the attributes of a body that its inside needs.
-func looks(tag string) string {
-	var out strings.Builder
-	for _, a := range attributes(tag, 0) {
-		if oneOf(a.name, []string{"lang", "dir", "style"}) {
-			out.WriteString(" " + a.name + `="` + strings.ReplaceAll(tag[a.start:a.end], `"`, "&quot;") + `"`)
-		}
-	}
-	return out.String()
-}
-
 // paragraphs makes HTML of plain text: an empty line begins a paragraph.
 func paragraphs(t *text) string {
-	src := t.src
-	if t.flowed { // RFC 3676 §4.2
-		end := " \r\n"
-		join := " "
-		if t.delsp {
-			join = ""
-		}
-		src = strings.ReplaceAll(src, end, join)
-	}
+	src := t.unflowed()
 	src = wrappedName.ReplaceAllStringFunc(src, func(p string) string { return strings.Join(strings.Fields(p), " ") })
 	var out strings.Builder
 	for block := range strings.SplitSeq(strings.TrimSpace(src), "\r\n\r\n") {
 		if block = strings.Trim(block, "\r\n"); block != "" {
 			out.WriteString("<p>" + strings.ReplaceAll(withLinks(block), "\r\n", "<br>\r\n") + "</p>\r\n")
 		}
+	}
+	return out.String()
+}
+
+// unflowed joins the lines of format=flowed (RFC 3676 §4), as a template's own text
+// does not have it.
+func (t *text) unflowed() string {
+	if !t.flowed {
+		return t.src
+	}
+	var out strings.Builder
+	open, depth := false, 0
+	for line := range strings.SplitSeq(t.src, "\r\n") {
+		words := strings.TrimLeft(line, ">")
+		quotes := len(line) - len(words)
+		mark := line[:quotes]
+		if stuffed := strings.TrimPrefix(words, " "); stuffed != words { // space-stuffing
+			if words = stuffed; quotes > 0 {
+				mark += " "
+			}
+		}
+		if open = open && quotes == depth && words != "-- "; !open && out.Len() > 0 {
+			out.WriteString("\r\n")
+		}
+		if !open {
+			out.WriteString(mark)
+		}
+		open, depth = strings.HasSuffix(words, " ") && words != "-- ", quotes
+		if open && t.delsp {
+			words = words[:len(words)-1]
+		}
+		out.WriteString(words)
 	}
 	return out.String()
 }

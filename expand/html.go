@@ -65,6 +65,9 @@ func (c *compiler) edits(f *finder, as form) ([]edit, error) {
 			how = asLink
 		}
 		link := c.link
+		if c.wrapping != nil {
+			c.wrapping.inline = f.attribute || p.tagless
+		}
 		put, err := c.fill(p.inner, f.where, how)
 		if c.inspector.meets(p.glyphs[0].start, p.inner, err) {
 			continue
@@ -160,6 +163,10 @@ func (c *compiler) conditional(src string, k token, where string) ([]edit, error
 		return nil, nil
 	}
 	link := c.link
+	if c.wrapping != nil {
+		c.wrapping.comment = true
+		defer func() { c.wrapping.comment = false }()
+	}
 	edits, err := c.htmlEdits(src, k.start+m[2], k.start+m[3], where)
 	c.link = link
 	return edits, err

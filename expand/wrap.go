@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	xhtml "golang.org/x/net/html"
+	"golang.org/x/text/unicode/norm"
 
 	"postern/mail"
 )
@@ -30,6 +31,8 @@ type wrapping struct {
 	body     string // what {{Body}} is in the text that is being wrapped
 	link     bool   // pictures are linked, not attached
 	host     string // right side of Content-IDs
+	inline   bool   // what is being looked at is an attribute, or an element that holds no tags
+	comment  bool   // or a comment that only Outlook shows
 	bodies   int    // how often {{Body}} was met
 	subjects int    // and {{Subject}}
 	used     []int  // of template.Images
@@ -43,11 +46,13 @@ func (w *wrapping) fill(inner, where string, as form) (source string, ours bool,
 		return "", true, mail.Refuse(550, "5.6.0", "in "+where+": "+format, a...)
 	}
 	switch folded := foldName(name); {
-	case folded == templateBody && (as == asHTML || as == asText):
+	case folded == templateBody && w.comment:
+		return refuse("{{Body}} stands in a comment for Outlook, in which no page can stand; write it between <![endif]--> and the next <!--[if ...")
+	case folded == templateBody && (as == asHTML || as == asText) && !w.inline:
 		w.bodies++
 		return w.body, true, nil
 	case folded == templateBody:
-		return refuse("{{Body}} stands in an address; it is a page of its own and stands in text")
+		return refuse("{{Body}} stands in an address, a title or another attribute; it is a page of its own and stands in text")
 	case folded == templateSubject:
 		w.subjects++
 		switch as {
@@ -59,7 +64,7 @@ func (w *wrapping) fill(inner, where string, as form) (source string, ours bool,
 		return string(appendPercent(nil, w.subject, "")), true, nil
 	case strings.HasPrefix(folded, templateImage):
 		_, file, _ := strings.Cut(name, ":")
-		file = cleanValue(file)
+		file = norm.NFC.String(cleanValue(file)) // as package templates has them
 		i := slices.IndexFunc(w.template.Images, func(m Image) bool { return m.Name == file })
 		if i < 0 {
 			return refuse("there is no picture %q; %s", file, w.pictures())
@@ -147,6 +152,7 @@ func multipart(kind, boundary string, children ...*part) *part {
 // wrap gives the mail that the template makes of root's.
 func (c *compiler) wrap(root *part) (*part, error) {
 	t := c.in.Template
+	root.show()
 	got, err := c.contents(root)
 	if err != nil {
 		return nil, err
@@ -164,13 +170,16 @@ func (c *compiler) wrap(root *part) (*part, error) {
 		texts = append(texts, leaf("Content-Type: text/plain; charset=utf-8\r\n\r\n", src))
 	}
 	if t.HTML != "" {
-		var styles string
-		w.body, styles = got.bodyHTML()
+		var styles, spaces string
+		if w.body, styles, spaces, err = got.bodyHTML(); err != nil {
+			return nil, err
+		}
+		w.bodies = 0 // most see the HTML alone
 		src, err := c.wrapText(w, &text{src: lines(t.HTML), html: true}, "the template "+t.ID)
 		if err != nil {
 			return nil, err
 		}
-		texts = append(texts, c.withPictures(w, leaf("Content-Type: text/html; charset=utf-8\r\n\r\n", hoist(src, styles)), got.related))
+		texts = append(texts, c.withPictures(w, leaf("Content-Type: text/html; charset=utf-8\r\n\r\n", hoist(src, styles, spaces)), got.related))
 	}
 	if w.bodies == 0 && got.says() {
 		return nil, mail.Refuse(550, "5.6.0", "the template %s has no {{Body}}, so what you wrote would be lost: ask for a template with it, or send an empty mail with a Subject", t.ID)
@@ -198,6 +207,9 @@ func (c *compiler) assemble(texts, attached []*part) *part {
 func (c *compiler) withPictures(w *wrapping, page *part, related []*part) *part {
 	pictures := slices.Clone(related)
 	var cids []string
+	for _, p := range related {
+		cids = append(cids, contentID(p.header.text("Content-ID"))) // of a copy that is sent on
+	}
 	for _, i := range w.used {
 		if cid := w.cid(&w.template.Images[i]); !slices.Contains(cids, cid) {
 			cids, pictures = append(cids, cid), append(pictures, w.part(i))
@@ -268,6 +280,11 @@ func (c *compiler) wrapText(w *wrapping, t *text, where string) (string, error) 
 	compile := c.textPieces
 	if t.html {
 		compile = c.htmlPieces
+		src, err := w.styles(t.src, where)
+		if err != nil {
+			return "", err
+		}
+		t.src = src
 	}
 	pieces, err := compile(t, where)
 	if err != nil {
@@ -281,21 +298,34 @@ func (c *compiler) wrapText(w *wrapping, t *text, where string) (string, error) 
 }
 
 // hoist puts the style sheets of the mail before those of the template, which so
-// have the last word.
-func hoist(page, styles string) string {
-	if styles == "" {
-		return page
-	}
-	at := -1
+// have the last word, and namespaces that the template lacks into its first tag.
+func hoist(page, styles, spaces string) string {
+	at, root := -1, -1
 	_ = eachToken(page, func(k token) error {
 		begins := k.kind == xhtml.StartTagToken && (k.name == "style" || k.name == "body") || k.kind == xhtml.EndTagToken && k.name == "head"
 		if at < 0 && begins {
 			at = k.start
 		}
+		if root < 0 && k.kind == xhtml.StartTagToken && k.name == "html" {
+			root = k.end - 1
+			for _, a := range attributes(page[k.start:k.end], 0) {
+				if strings.HasPrefix(a.name, "xmlns:") {
+					spaces = "" // its own, of VML too
+				}
+			}
+		}
 		return nil
 	})
 	at = max(at, 0)
-	return page[:at] + styles + page[at:]
+	page = page[:at] + styles + page[at:]
+	switch {
+	case spaces == "":
+	case root >= 0 && root < at:
+		page = page[:root] + spaces + page[root:]
+	case root < 0:
+		page = "<html" + spaces + ">" + page + "</html>"
+	}
+	return page
 }
 
 // CheckTemplate finds what would refuse every mail in the template: placeholders

@@ -49,8 +49,8 @@ func TestATemplateWrapsTextAndHTML(t *testing.T) {
 	text := strings.ReplaceAll(r.text, "\r\n", "\n")
 	want(t, "text", text, "== A \"new\" 민 <b> & more ==\n\nHello 민 <b>,\n\nbye.\n\n민 <b>님: "+theLink+"\n")
 	wantIn(t, "html", r.html,
-		`<meta charset="utf-8"><title>A &#34;new&#34; 민 &lt;b&gt; &amp; more</title><style>p.MsoNormal{margin:0}</style>`, `<style>.foot{color:#666}</style></head>`,
-		`<h1>A &#34;new&#34; 민 &lt;b&gt; &amp; more</h1><div class=main><div lang="KO" style="word-wrap:&quot;x&quot;"><p class=MsoNormal>Hello 민 &lt;b&gt;<b></b>.</p></div></div>`,
+		`<meta charset="utf-8"><title>A &#34;new&#34; 민 &lt;b&gt; &amp; more</title><style>`, `.mail-text-1 p.MsoNormal{margin:0}`, `<style>.foot{color:#666}</style></head>`,
+		`<h1>A &#34;new&#34; 민 &lt;b&gt; &amp; more</h1><div class=main><div class="mail-text-1" lang="KO" style="word-wrap:&quot;x&quot;"><p class=MsoNormal>Hello 민 &lt;b&gt;<b></b>.</p></div></div>`,
 		`?s=A%20%22new%22%20%EB%AF%BC%20%3Cb%3E%20%26%20more&amp;n=%EB%AF%BC%20%3Cb%3E"`, `민 &lt;b&gt;님, 7점 <a href="`+theLink+`">`)
 	if n := strings.Count(string(r.raw), "Content-ID:"); n != 1 || r.files["image/gif"] != string(dot) {
 		t.Errorf("%d pictures, %q", n, r.files)

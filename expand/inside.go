@@ -1,0 +1,174 @@
+package expand
+
+import (
+	"slices"
+	"strings"
+
+	xhtml "golang.org/x/net/html"
+	"golang.org/x/net/html/atom"
+
+	"postern/mail"
+)
+
+// inside is a page's content, fit to stand within another page.
+type inside struct {
+	inner  string // balanced: it closes what it opens, and nothing else
+	sheets string // its <style> elements; their rules hold within an element of class alone
+	css    string // what they say in the page
+	spaces string // the namespaces of VML, which Outlook wants at the top; " xmlns:v=..."
+	open   bool   // it ends in a paragraph, which the end of a block closes
+	looks  string // attributes that the element around it needs
+}
+
+// insideOf takes the content out of a page: what stands in its head and in further
+// pages' heads goes, as gateways put one page behind another. class is that of the
+// element which will stand around it.
+func insideOf(page, class, where string) (*inside, error) {
+	in := &inside{}
+	var out, sheets strings.Builder
+	head, gone, sheet := false, "", false
+	_ = eachToken(page, func(k token) error {
+		raw := page[k.start:k.end]
+		starts := k.kind == xhtml.StartTagToken || k.kind == xhtml.SelfClosingTagToken
+		switch {
+		case sheet && k.kind == xhtml.TextToken:
+			sheets.WriteString(scoped(raw, "."+class))
+			in.css += raw
+		case k.name == "style":
+			if starts && !sheet {
+				sheets.WriteString(raw + "\r\n")
+			} else if sheet {
+				sheets.WriteString("</style>\r\n")
+			}
+			sheet = starts
+		case gone != "":
+			if k.kind == xhtml.EndTagToken && k.name == gone {
+				gone = ""
+			}
+		case oneOf(k.name, []string{"html", "head", "body", "meta", "link", "base", "plaintext", "frameset"}):
+			in.top(k, raw)
+			if oneOf(k.name, []string{"html", "head", "body"}) {
+				head = k.name == "head" && starts
+			}
+		case starts && oneOf(k.name, []string{"title", "script"}):
+			gone = k.name
+		case k.kind == xhtml.DoctypeToken, k.kind == xhtml.CommentToken && !strings.HasSuffix(raw, ">"):
+		case head && (k.kind == xhtml.CommentToken || k.kind == xhtml.TextToken && strings.TrimSpace(raw) == ""):
+		default:
+			head = head && strings.Contains(k.name, ":") // Word's smart tags
+			out.WriteString(raw)
+		}
+		return nil
+	})
+	if sheet {
+		sheets.WriteString("</style>\r\n")
+	}
+	in.inner, in.sheets = strings.TrimLeft(out.String(), "\r\n"), sheets.String()
+	if !strings.Contains(in.inner, "<v:") {
+		in.spaces = ""
+	}
+	if !contained(in.inner, "div") {
+		if in.inner = balanced(in.inner); !contained(in.inner, "div") {
+			return nil, mail.Refuse(554, "5.6.0", "%s has HTML that cannot be put into a template: its tags are nested too deep, or end where they did not begin; send it as simpler HTML or as plain text", where)
+		}
+	}
+	in.open = !contained(in.inner, "span")
+	return in, nil
+}
+
+// framed is the content with what it needs around it.
+func (in *inside) framed(class string) string {
+	tag := in.looks
+	if class != "" {
+		tag = ` class="` + class + `"` + tag
+	}
+	if tag == "" && !in.open {
+		return in.inner
+	}
+	return "<div" + tag + ">" + in.inner + "</div>"
+}
+
+// top looks at the tags that a page has once.
+func (in *inside) top(k token, raw string) {
+	if k.kind != xhtml.StartTagToken {
+		return
+	}
+	switch {
+	case k.name == "body" && in.looks == "":
+		in.looks = looks(raw)
+	case k.name == "html" && in.spaces == "":
+		for _, a := range attributes(raw, 0) {
+			if strings.HasPrefix(a.name, "xmlns:") && a.quoted {
+				in.spaces += " " + a.name + `="` + strings.ReplaceAll(raw[a.start:a.end], `"`, "") + `"`
+			}
+		}
+	}
+}
+
+// looks are the attributes of a body that its inside needs. White and black are what
+// programs write unasked, and a template has colours of its own.
+func looks(tag string) string {
+	var out, css strings.Builder
+	style := ""
+	for _, a := range attributes(tag, 0) {
+		value := strings.ReplaceAll(tag[a.start:a.end], `"`, "&quot;")
+		colour := strings.ToLower(strings.TrimSpace(value))
+		switch {
+		case a.name == "lang" || a.name == "dir":
+			out.WriteString(" " + a.name + `="` + value + `"`)
+		case a.name == "style":
+			style = value
+		case strings.ContainsAny(value, ";:&") || oneOf(colour, []string{"", "white", "#ffffff", "#fff", "black", "#000000", "#000"}):
+		case a.name == "bgcolor":
+			css.WriteString("background-color:" + value + ";")
+		case a.name == "text":
+			css.WriteString("color:" + value + ";")
+		}
+	}
+	if css.WriteString(style); css.Len() > 0 {
+		out.WriteString(` style="` + css.String() + `"`)
+	}
+	return out.String()
+}
+
+// contained says whether HTML in an element of a table's cell leaves all around that
+// as it is, as browsers read it.
+func contained(inner, element string) bool {
+	doc, err := xhtml.Parse(strings.NewReader("<!doctype html><html><head></head><body><table><tbody><tr><td><" + element + ">" + inner + "</" + element + "><hr></td></tr></tbody></table></body></html>"))
+	if err != nil {
+		return false
+	}
+	n := doc.LastChild.LastChild // body
+	for _, name := range []string{"table", "tbody", "tr", "td"} {
+		if n = n.FirstChild; n == nil || n.Data != name || n.NextSibling != nil {
+			return false
+		}
+	}
+	n = n.FirstChild
+	return n != nil && n.Data == element && n.NextSibling == n.Parent.LastChild && n.NextSibling != nil && n.NextSibling.Data == "hr"
+}
+
+// balanced writes HTML as browsers read it.
+func balanced(inner string) string {
+	nodes, err := xhtml.ParseFragment(strings.NewReader(inner), &xhtml.Node{Type: xhtml.ElementNode, Data: "div", DataAtom: atom.Div})
+	if err != nil {
+		return inner
+	}
+	var out strings.Builder
+	for _, n := range nodes {
+		for _, d := range all(n) {
+			if d.Type == xhtml.CommentNode && !strings.Contains(d.Data, ">") && (strings.HasPrefix(d.Data, "[if ") || d.Data == "[endif]") {
+				d.Type, d.Data = xhtml.RawNode, "<!"+d.Data+">" // Outlook tells the two forms apart
+			}
+		}
+		if err := xhtml.Render(&out, n); err != nil {
+			return inner
+		}
+	}
+	return lines(out.String())
+}
+
+// all are a node and those below it.
+func all(n *xhtml.Node) []*xhtml.Node {
+	return append(slices.Collect(n.Descendants()), n)
+}
