@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -32,6 +33,13 @@ type watchedSystem struct {
 
 // newWatchedSystem makes them, and a config.toml that knows them, in a folder of its own.
 func newWatchedSystem(t *testing.T) *watchedSystem {
+	bucket := httptest.NewServer(gofakes3.New(s3mem.New()).Server())
+	t.Cleanup(bucket.Close)
+	return newWatchedSystemWith(t, bucket.URL, "test", "test")
+}
+
+// newWatchedSystemWith has its bucket in the S3 at bucket, which knows the keys.
+func newWatchedSystemWith(t *testing.T, bucket, key, secret string) *watchedSystem {
 	t.Helper()
 	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"} {
 		t.Setenv(name, "")
@@ -41,14 +49,12 @@ func newWatchedSystem(t *testing.T) *watchedSystem {
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	port := peer.Port(t)
 	peer.Start(t, port, peer.Command(t, "node"), filepath.Join(peer.NodeModules(t), "aws-ses-v2-local", "dist", "cli.js"), "--host", "127.0.0.1", "--port", fmt.Sprint(port))
-	bucket := httptest.NewServer(gofakes3.New(s3mem.New()).Server())
-	t.Cleanup(bucket.Close)
 	table := peer.Dynalite(t)
-	makeOldPlaces(t, table, bucket.URL)
+	makeOldPlaces(t, table, bucket, credentials.NewStaticCredentialsProvider(key, secret, ""))
 	w := &watchedSystem{}
 	inFolder(t, nil)
 	more := fmt.Sprintf("[fields]\nName = {}\n[templates]\nregion = \"ap-northeast-2\"\nhost_bucket = \"shop/mail\"\nses_endpoint = %q\ndynamodb_endpoint = %q\ns3_endpoint = %q\n",
-		w.before(t, fmt.Sprintf("http://127.0.0.1:%d", port)), w.before(t, table), w.before(t, bucket.URL))
+		w.before(t, fmt.Sprintf("http://127.0.0.1:%d", port)), w.before(t, table), w.before(t, bucket))
 	if err := os.WriteFile("config.toml", []byte(previewConfig+more), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -58,9 +64,8 @@ func newWatchedSystem(t *testing.T) *watchedSystem {
 	return w
 }
 
-func makeOldPlaces(t *testing.T, table, bucket string) {
+func makeOldPlaces(t *testing.T, table, bucket string, who aws.CredentialsProvider) {
 	t.Helper()
-	who := credentials.NewStaticCredentialsProvider("test", "test", "")
 	name, key := "ImageAndTemplate", "TemplateID"
 	_, err := dynamodb.New(dynamodb.Options{Region: "ap-northeast-2", BaseEndpoint: &table, Credentials: who}).CreateTable(t.Context(), &dynamodb.CreateTableInput{
 		TableName: &name, BillingMode: types.BillingModePayPerRequest,
