@@ -224,3 +224,23 @@ func cells(t *testing.T, page string) (n int) {
 	}
 	return 0
 }
+
+func TestAWidePictureFitsIntoATemplate(t *testing.T) {
+	const fit = "max-width:100%;height:auto"
+	for img, wanted := range map[string]string{
+		`<img width=1200 height=800 style='width:12.5in;height:8.33in' src=x>`: `<img width=1200 height=800 style='width:12.5in;height:8.33in;` + fit + `' src=x>`,
+		`<IMG WIDTH="640px" src=x>`:                                  `<IMG style="` + fit + `" WIDTH="640px" src=x>`,
+		`<img style="width:420px; max-width:900px;" src=x>`:          `<img style="width:420px; max-width:900px;` + fit + `" src=x>`,
+		`<img width="600" style="width:100%;max-width:600px" src=x>`: "",
+		`<img width="600" style="max-width:600px" src=x>`:            "",
+		`<img width=1 height=400 src=x>`:                             "",
+		`<img width=50% style="" src=x>`:                             "",
+		`<img width=900 style=width:9in src=x>`:                      "",
+		`<img width=900 style=" " src=x>`:                            `<img width=900 style="` + fit + `" src=x>`,
+	} {
+		if wanted == "" {
+			wanted = img
+		}
+		wantIn(t, img, inTemplate(t, "{{Body}}{{Unsubscribe}}", pageMail(img)).html, wanted)
+	}
+}
