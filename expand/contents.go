@@ -192,7 +192,11 @@ func paragraphs(t *text) string {
 	var out strings.Builder
 	for block := range strings.SplitSeq(strings.TrimSpace(src), "\r\n\r\n") {
 		if block = strings.Trim(block, "\r\n"); block != "" {
-			out.WriteString("<p>" + strings.ReplaceAll(withLinks(block), "\r\n", "<br>\r\n") + "</p>\r\n")
+			tag := "<p>"
+			if longWord.MatchString(block) { // on a telephone it would make the page wider
+				tag = `<p style="word-wrap:break-word">`
+			}
+			out.WriteString(tag + strings.ReplaceAll(withLinks(block), "\r\n", "<br>\r\n") + "</p>\r\n")
 		}
 	}
 	return out.String()
@@ -233,6 +237,7 @@ func (t *text) unflowed() string {
 var (
 	// wrappedName is a placeholder in text, where a line may end in it.
 	wrappedName = regexp.MustCompile(`[{｛]{2}[^{}｛｝]*[}｝]{2}`)
+	longWord    = regexp.MustCompile(`(?i)\S{40}|://|unsubscribe|preferences`)
 	linkInText  = regexp.MustCompile(`(?i)https?://[^\s<>"]*[^\s<>".,;:!?)\]'”’]`)
 	// inAddress is what a mail program makes of a placeholder in an address.
 	inAddress = regexp.MustCompile(`(?i)%7b%7b([^\s<>"]*?)%7d%7d`)

@@ -1,7 +1,9 @@
 package expand
 
 import (
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	xhtml "golang.org/x/net/html"
@@ -56,6 +58,9 @@ func insideOf(page, class, where string) (*inside, error) {
 		case head && (k.kind == xhtml.CommentToken || k.kind == xhtml.TextToken && strings.TrimSpace(raw) == ""):
 		default:
 			head = head && strings.Contains(k.name, ":") // Word's smart tags
+			if starts && k.name == "img" {
+				raw = fitted(raw)
+			}
 			out.WriteString(raw)
 		}
 		return nil
@@ -131,10 +136,50 @@ func looks(tag string) string {
 	return out.String()
 }
 
+// widePicture is the width in CSS pixels from which a picture may be wider than its
+// place: that of the column of a page on a telephone.
+const widePicture = 320
+
+// cssWidth is a width in CSS, in pixels or in whatever else.
+var cssWidth = regexp.MustCompile(`(?i)(?:^|[;\s])width\s*:\s*(?:([0-9.]+)px|[0-9.]*(%|[a-z]*))`)
+
+// fitted is the tag of a picture, which becomes no wider than its place where that is
+// narrow: a photograph as wide as a screen would make the template's page as wide.
+func fitted(tag string) string {
+	const fit = "max-width:100%;height:auto"
+	wide, style := false, attribute{}
+	for _, a := range attributes(tag, 0) {
+		switch a.name {
+		case "width":
+			n, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(tag[a.start:a.end]), "px"), 64)
+			wide = err == nil && n > widePicture
+		case "style":
+			style = a
+		}
+	}
+	css := tag[style.start:style.end]
+	switch n := cssWidth.FindStringSubmatch(css); {
+	case len(n) > 0 && n[1] != "":
+		px, err := strconv.ParseFloat(n[1], 64)
+		wide = err == nil && px > widePicture
+	case len(n) > 0 || strings.Contains(strings.ToLower(css), "max-width"):
+		wide = wide && len(n) > 0 && n[2] != "%" && n[2] != "auto"
+	}
+	switch {
+	case !wide || style.name != "" && !style.quoted:
+		return tag
+	case style.name == "":
+		return tag[:len("<img")] + ` style="` + fit + `"` + tag[len("<img"):]
+	case strings.TrimRight(css, "; \t\r\n") == "":
+		return tag[:style.start] + fit + tag[style.end:]
+	}
+	return tag[:style.start] + strings.TrimRight(css, "; \t\r\n") + ";" + fit + tag[style.end:]
+}
+
 // contained says whether HTML in an element of a table's cell leaves all around that
 // as it is, as browsers read it.
 func contained(inner, element string) bool {
-	doc, err := xhtml.Parse(strings.NewReader("<!doctype html><html><head></head><body><table><tbody><tr><td><" + element + ">" + inner + "</" + element + "><hr></td></tr></tbody></table></body></html>"))
+	doc, err := xhtml.Parse(strings.NewReader("<!doctype html><html><head></head><body><table><tbody><tr><td><" + element + ">" + inner + "</" + element + ">x<hr></td></tr></tbody></table></body></html>"))
 	if err != nil {
 		return false
 	}
@@ -144,8 +189,11 @@ func contained(inner, element string) bool {
 			return false
 		}
 	}
-	n = n.FirstChild
-	return n != nil && n.Data == element && n.NextSibling == n.Parent.LastChild && n.NextSibling != nil && n.NextSibling.Data == "hr"
+	var names []string
+	for c := range n.ChildNodes() {
+		names = append(names, c.Data) // the x is not bold or a link either
+	}
+	return slices.Equal(names, []string{element, "x", "hr"})
 }
 
 // balanced writes HTML as browsers read it.

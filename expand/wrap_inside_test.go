@@ -1,6 +1,8 @@
 package expand_test
 
 import (
+	"encoding/base64"
+	"os"
 	"strings"
 	"testing"
 
@@ -28,6 +30,7 @@ func TestAMailDoesNotBreakOutOfItsPlace(t *testing.T) {
 	for name, body := range map[string]string{
 		"end tags too many":               "words</div></td></tr></table></body></html>",
 		"tags left open":                  "<div><table><tr><td><b><span>words",
+		"formats left open":               "<b><font color=red><a href=x>words",
 		"a cell":                          "<td>words</td><tr><td>more",
 		"a comment left open":             "words<!-- not closed",
 		"a comment for Outlook":           "words<!--[if mso]><table><![endif]--><!--[if mso]></table>",
@@ -53,6 +56,9 @@ func TestAMailDoesNotBreakOutOfItsPlace(t *testing.T) {
 			r := inTemplate(t, template, pageMail(body))
 			wantIn(t, "html", r.html, "words", theLink)
 			report(t, swallowed(bySomebody{HTMLs: []string{r.html}}))
+			if strings.Contains(r.html, "<b>") && !strings.Contains(r.html, "</b>") {
+				t.Errorf("the template becomes bold:\n%s", r.html)
+			}
 			if doc := cells(t, r.html); doc != 2 {
 				t.Errorf("the template's row has %d cells:\n%s", doc, r.html)
 			}
@@ -223,4 +229,58 @@ func cells(t *testing.T, page string) (n int) {
 		}
 	}
 	return 0
+}
+
+func TestAWidePictureFitsIntoATemplate(t *testing.T) {
+	const fit = "max-width:100%;height:auto"
+	for img, wanted := range map[string]string{
+		`<img width=1200 height=800 style='width:12.5in;height:8.33in' src=x>`: `<img width=1200 height=800 style='width:12.5in;height:8.33in;` + fit + `' src=x>`,
+		`<IMG WIDTH="640px" src=x>`:                                  `<IMG style="` + fit + `" WIDTH="640px" src=x>`,
+		`<img style="width:420px; max-width:900px;" src=x>`:          `<img style="width:420px; max-width:900px;` + fit + `" src=x>`,
+		`<img width="600" style="width:100%;max-width:600px" src=x>`: "",
+		`<img width="600" style="max-width:600px" src=x>`:            "",
+		`<img width=1 height=400 src=x>`:                             "",
+		`<img width=50% style="" src=x>`:                             "",
+		`<img width=900 style=width:9in src=x>`:                      "",
+		`<img width=900 style=" " src=x>`:                            `<img width=900 style="` + fit + `" src=x>`,
+	} {
+		if wanted == "" {
+			wanted = img
+		}
+		wantIn(t, img, inTemplate(t, "{{Body}}{{Unsubscribe}}", pageMail(img)).html, wanted)
+	}
+}
+
+// FuzzInTemplate: whatever HTML a mail holds, the template around it stays whole.
+func FuzzInTemplate(f *testing.F) {
+	for _, body := range []string{"</div></td></tr></table>words", "<table><td><b>x", "<!-- x", "<style>p{", "<svg><style><!--</style>", "<math><mi><p>x", "<template><td>", "<![CDATA[x", "<select><td>", "<textarea>", "{{Name}}</p>"} {
+		f.Add(body)
+	}
+	for _, path := range originals(f) {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if _, page, ok := strings.Cut(string(raw), "<body"); ok {
+			f.Add("<body" + page)
+		}
+	}
+	const template = "<!doctype html><html><head></head><body><table><tr><td><div>{{Body}}</div></td><td>beside {{Unsubscribe}}</td></tr></table>" + endOfTemplate + "</body></html>"
+	f.Fuzz(func(t *testing.T, body string) {
+		in := input(t, "")
+		in.Raw = []byte("From: a@example.com\r\nSubject: s\r\nContent-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.StdEncoding.EncodeToString([]byte(body)))
+		in.Template = &expand.Template{ID: "t", HTML: template, Text: "{{Body}}{{Unsubscribe}}"}
+		c, err := expand.Compile(in)
+		if err != nil {
+			return
+		}
+		r := receive(t, c.Render(copyTo(c, "a@b.example", map[string]string{"Name": "민"}), "TOKEN_7").Bytes())
+		report(t, swallowed(bySomebody{HTMLs: []string{r.html}}))
+		if n := cells(t, r.html); n != 2 {
+			t.Errorf("the template's row has %d cells:\n%s", n, r.html)
+		}
+		if !strings.Contains(r.html, "<td>beside <a href=\""+theLink) {
+			t.Errorf("the link of the template is gone:\n%s", r.html)
+		}
+	})
 }

@@ -70,7 +70,7 @@ func TestATemplateWrapsWhateverAMailIs(t *testing.T) {
 		raw, html, text string
 		files           []string
 	}{
-		"plain text":        {textMail("One & <two>\n{{Name}}\n\nthree"), "<p>One &amp; &lt;two&gt;<br>\r\n민 &lt;b&gt;</p>\r\n<p>three<br>\r\n" + theLink[:0], "One & <two>\r\n민 <b>\r\n\r\nthree", nil},
+		"plain text":        {textMail("One & <two>\n{{Name}}\n\nthree"), "<p>One &amp; &lt;two&gt;<br>\r\n민 &lt;b&gt;</p>\r\n<p style=\"word-wrap:break-word\">three<br>\r\n" + theLink[:0], "One & <two>\r\n민 <b>\r\n\r\nthree", nil},
 		"addresses":         {textMail("See https://shop.example/?n={{Name}}. Or <http://%7b%7bUnsubscribe%7d%7d/>, {{Na\nme}}"), "See <a href=\"https://shop.example/?n=%EB%AF%BC%20%3Cb%3E\">https://shop.example/?n=민 &lt;b&gt;</a>. Or &lt;<a href=\"" + theLink + "\">" + theLink + "</a>&gt;, 민 &lt;b&gt;", "Or <" + theLink + ">, 민 <b>", nil},
 		"HTML alone":        {htmlMail("<p>Page {{Name}}</p>"), "<p>Page 민 &lt;b&gt;</p>", "Page 민 <b>", nil},
 		"pictures":          {"From: a@example.com\n" + inner("multipart/related", page, png), "<p>Page 민 &lt;b&gt; <img src=cid:a@b></p>", "Page 민 <b>", []string{"image/png"}},
