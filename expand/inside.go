@@ -27,7 +27,7 @@ type inside struct {
 // element which will stand around it.
 func insideOf(page, class, where string) (*inside, error) {
 	in := &inside{}
-	var out, sheets strings.Builder
+	var out, sheets, css strings.Builder
 	head, gone, sheet := false, "", false
 	_ = eachToken(page, func(k token) error {
 		raw := page[k.start:k.end]
@@ -35,7 +35,7 @@ func insideOf(page, class, where string) (*inside, error) {
 		switch {
 		case sheet && k.kind == xhtml.TextToken:
 			sheets.WriteString(scoped(raw, "."+class))
-			in.css += raw
+			css.WriteString(raw)
 		case k.name == "style":
 			if starts && !sheet {
 				sheets.WriteString(raw + "\r\n")
@@ -68,7 +68,7 @@ func insideOf(page, class, where string) (*inside, error) {
 	if sheet {
 		sheets.WriteString("</style>\r\n")
 	}
-	in.inner, in.sheets = strings.TrimLeft(out.String(), "\r\n"), sheets.String()
+	in.inner, in.sheets, in.css = strings.TrimLeft(out.String(), "\r\n"), sheets.String(), css.String()
 	if !strings.Contains(in.inner, "<v:") {
 		in.spaces = ""
 	}
@@ -179,6 +179,9 @@ func fitted(tag string) string {
 // contained says whether HTML in an element of a table's cell leaves all around that
 // as it is, as browsers read it.
 func contained(inner, element string) bool {
+	if tangled(inner) {
+		return false
+	}
 	doc, err := xhtml.Parse(strings.NewReader("<!doctype html><html><head></head><body><table><tbody><tr><td><" + element + ">" + inner + "</" + element + ">x<hr></td></tr></tbody></table></body></html>"))
 	if err != nil {
 		return false
@@ -198,6 +201,9 @@ func contained(inner, element string) bool {
 
 // balanced writes HTML as browsers read it.
 func balanced(inner string) string {
+	if tangled(inner) {
+		return inner
+	}
 	nodes, err := xhtml.ParseFragment(strings.NewReader(inner), &xhtml.Node{Type: xhtml.ElementNode, Data: "div", DataAtom: atom.Div})
 	if err != nil {
 		return inner
@@ -214,6 +220,33 @@ func balanced(inner string) string {
 		}
 	}
 	return lines(out.String())
+}
+
+// maxTangle is how many formats browsers may have to begin anew: a few hundred that
+// are left open before many paragraphs are millions.
+const maxTangle = 2_000_000
+
+// tangled says that HTML leaves so many formats open that nobody should read it.
+func tangled(inner string) bool {
+	open, now, sum := map[string]int{}, 0, 0
+	_ = eachToken(inner, func(k token) error {
+		if k.kind == xhtml.StartTagToken || k.kind == xhtml.TextToken {
+			sum += now
+		}
+		if !oneOf(k.name, []string{"a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"}) {
+			return nil
+		}
+		switch {
+		case k.kind == xhtml.EndTagToken && open[k.name] > 0:
+			open[k.name]--
+			now--
+		case k.kind != xhtml.EndTagToken:
+			open[k.name]++
+			now++
+		}
+		return nil
+	})
+	return sum > maxTangle
 }
 
 // all are a node and those below it.

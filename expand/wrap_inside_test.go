@@ -251,6 +251,25 @@ func TestAWidePictureFitsIntoATemplate(t *testing.T) {
 	}
 }
 
+// What nobody should read is refused before a browser's way of reading it costs
+// gigabytes; as a mail of its own it goes.
+func TestTagsThatAreTangledAreRefusedInATemplate(t *testing.T) {
+	var formats strings.Builder
+	for i := range 300 {
+		formats.WriteString("<b id=" + strings.Repeat("x", i) + ">")
+	}
+	for name, body := range map[string]string{"formats left open": formats.String() + strings.Repeat("<p>x", 100_000), "too deep": strings.Repeat("<div>", 1000) + "x"} {
+		in := input(t, htmlMail(strings.ReplaceAll(body, ">", ">\n")))
+		if _, err := expand.Compile(in); err != nil {
+			t.Errorf("%s: refused as it is: %v", name, err)
+		}
+		in.Template = newsletter()
+		if _, err := expand.Compile(in); err == nil || !strings.Contains(err.Error(), "its tags are nested too deep") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // FuzzInTemplate: whatever HTML a mail holds, the template around it stays whole.
 func FuzzInTemplate(f *testing.F) {
 	for _, body := range []string{"</div></td></tr></table>words", "<table><td><b>x", "<!-- x", "<style>p{", "<svg><style><!--</style>", "<math><mi><p>x", "<template><td>", "<![CDATA[x", "<select><td>", "<textarea>", "{{Name}}</p>"} {
