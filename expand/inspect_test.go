@@ -101,7 +101,6 @@ func TestInspectWarns(t *testing.T) {
 			t.HTML, t.Text = strings.ReplaceAll(t.HTML, "{{Body}}", ""), "{{Unsubscribe}}"
 		},
 		"no-body text:0 There is no {{Body}} in the text, and there is one in the HTML: who is shown the text": func(t *expand.Template) { t.Text = "{{Unsubscribe}}" },
-		"no-body html:0 There is no {{Body}} in the HTML":                                                      func(t *expand.Template) { t.HTML = strings.ReplaceAll(t.HTML, "{{Body}}", "") },
 		"no-unsubscribe :0 There is no {{Unsubscribe}}, so every copy gets a footer": func(t *expand.Template) {
 			t.HTML, t.Text = strings.ReplaceAll(t.HTML, "{{Unsubscribe}}", "https://x.example"), ""
 		},
@@ -117,6 +116,17 @@ func TestInspectWarns(t *testing.T) {
 		if all := inspected(t, tpl); len(all) != 1 || !strings.HasPrefix(all[0], want) {
 			t.Errorf("got  %q\nwant %s", all, want)
 		}
+	}
+}
+
+// Most readers are shown the HTML alone, so a mail is refused that would only stand in
+// the text.
+func TestHTMLWithoutABodyIsAProblem(t *testing.T) {
+	tpl := decent("")
+	tpl.HTML = strings.ReplaceAll(tpl.HTML, "{{Body}}", "")
+	all := inspected(t, tpl)
+	if len(all) != 2 || !strings.HasPrefix(all[0], "no-body html:0 There is no {{Body}} in the HTML") || !strings.HasPrefix(all[1], "PROBLEM :0 the template winter has no {{Body}}") {
+		t.Errorf("got %q", all)
 	}
 }
 
