@@ -29,7 +29,14 @@ type Input struct {
 	Date        time.Time       // when the mail was accepted: the Date of every copy
 	Vocabulary  Vocabulary
 	RewriteFrom mail.Address // "" leaves From as it is
+	Template    *Template    // nil: the mail goes as it was written
+	LinkImages  bool         // the template's pictures are linked where they can be, not attached
 	Footers     *Footers     // nil: the built-in ones
+
+	// Host puts a picture where everybody can fetch it and gives its address. It is
+	// called once for each content; what it refuses stays in the mail.
+	Host     func(picture Image) (url string, err error) // nil: nothing is hosted
+	HostOver int64                                       // octets; larger pictures are hosted; 0: none
 }
 
 // Compiled is a list mail in its fixed pieces, already encoded for transfer, and
@@ -37,7 +44,8 @@ type Input struct {
 // changed and safe for many goroutines.
 type Compiled struct {
 	compiled
-	body []byte // all fixed pieces; slots stand at offsets into it
+	body     []byte // all fixed pieces; slots stand at offsets into it
+	unhosted []string
 }
 
 // compiled is what [Compiled.MarshalBinary] writes beside the body.
@@ -72,6 +80,10 @@ func (c *Compiled) Subject() string { return c.Shown }
 // HeaderFrom is the mailbox of the copies' From.
 func (c *Compiled) HeaderFrom() mail.Address { return c.From }
 
+// Unhosted says of each picture that [Input.Host] failed to take why it did, as a
+// sentence for the log. It is not stored.
+func (c *Compiled) Unhosted() []string { return c.unhosted }
+
 // compiler turns one mail into a Compiled.
 type compiler struct {
 	in    Input
@@ -79,7 +91,12 @@ type compiler struct {
 	uses  map[string]int // fields and where they stand in out.Fields
 	link  bool           // what is being compiled shows the unsubscribe link
 	fills int            // placeholders met so far
-	foot  *footing       // while a text with its footer is compiled
+
+	written   string     // the mail's Subject, as its author wrote it
+	wrapping  *wrapping  // a template is being filled, not a mail compiled
+	inspector *inspector // what is found is told, and nothing is compiled
+	foot      *footing   // while a text with its footer is compiled
+	unhosted  []string
 }
 
 // Compile reads a list mail once, for all its copies. What it refuses is a
@@ -105,6 +122,14 @@ func Compile(in Input) (*Compiled, error) {
 	if err := c.head(root.header); err != nil {
 		return nil, err
 	}
+	if in.Template != nil {
+		if root, err = c.wrap(root); err != nil {
+			return nil, err
+		}
+	}
+	if root, err = c.host(root); err != nil {
+		return nil, err
+	}
 	if err := c.texts(root); err != nil {
 		return nil, err
 	}
@@ -114,7 +139,7 @@ func Compile(in Input) (*Compiled, error) {
 	}
 	c.out.Slots = a.slots
 	c.out.Tail = append(c.out.Tail, a.top...)
-	return &Compiled{compiled: c.out, body: a.body}, nil
+	return &Compiled{compiled: c.out, body: a.body, unhosted: c.unhosted}, nil
 }
 
 // Size is about how many octets a copy has, values left out.
@@ -153,6 +178,9 @@ func (c *compiler) use(p placeholder) int {
 
 // fill gives what stands in the place of a placeholder.
 func (c *compiler) fill(inner, where string, as form) (piece, error) {
+	if c.wrapping != nil {
+		return c.fillTemplate(inner, where, as)
+	}
 	if c.fills++; c.fills > maxPlaceholders {
 		return piece{}, tooMany()
 	}
@@ -243,8 +271,10 @@ func collect(p *part, parts *[]*part) error {
 	if !p.isText() {
 		return nil
 	}
-	if err := p.decode(); err != nil || p.text == nil {
-		return err
+	if p.text == nil { // else its pictures are linked already
+		if err := p.decode(); err != nil || p.text == nil {
+			return err
+		}
 	}
 	*parts = append(*parts, p)
 	return nil
@@ -311,7 +341,7 @@ func (c *compiler) compileText(p *part) error {
 		return err
 	}
 	p.text.link = c.link
-	if p.text.fills = c.fills - before; p.text.fills > 0 || p.text.foreign || p.sloppy || !sevenBit(p.head) || !p.canTravel() {
+	if p.text.fills = c.fills - before; p.text.fills > 0 || p.text.foreign || p.text.hosts || p.sloppy || !sevenBit(p.head) || !p.canTravel() {
 		p.text.pieces, p.text.changed = pieces, true
 	}
 	return nil

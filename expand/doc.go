@@ -32,6 +32,16 @@
 //  7. All else is written back octet for octet: attachments, pictures, boundaries.
 //     Only what cannot travel in 7-bit lines of 998 octets becomes base64.
 //
+// # Hosted pictures
+//
+// With [Input.Host] the large pictures that HTML shows are put where everybody can
+// fetch them, once for each content, and linked: PNG, JPEG, GIF and WebP with a
+// Content-ID, referred to by attributes, in VML and conditional comments too, and by
+// url() in a style attribute. It comes after the template and before the texts are
+// compiled. A picture stays, and its addresses as they are, where anything else
+// refers to it, such as a style sheet; where it is an attachment as well; and where
+// Host fails, which [Compiled.Unhosted] says. Package hosting has a Host for S3.
+//
 // # Placeholders
 //
 // Case, blanks and full-width forms make no difference in a name. A placeholder

@@ -43,10 +43,10 @@ func apply(s string, edits []edit) []piece {
 // it looks as the name did; the other characters go, and the tags between them
 // stay, so that they balance.
 func (c *compiler) edits(f *finder, as form) ([]edit, error) {
-	if err := f.finish(); err != nil {
+	if err := f.finish(); err != nil && !c.inspector.takes(f.at, err) {
 		return nil, err
 	}
-	if err := checkForeign(f.seen.String(), f.where, c.in.Vocabulary); err != nil {
+	if err := checkForeign(f.seen.String(), f.where, c.in.Vocabulary); err != nil && !c.inspector.takes(-1, err) {
 		return nil, err
 	}
 	var edits []edit
@@ -65,9 +65,18 @@ func (c *compiler) edits(f *finder, as form) ([]edit, error) {
 			how = asLink
 		}
 		link := c.link
+		if c.wrapping != nil {
+			c.wrapping.inline = f.attribute || p.tagless
+		}
 		put, err := c.fill(p.inner, f.where, how)
+		if c.inspector.meets(p.glyphs[0].start, p.inner, err) {
+			continue
+		}
 		if err != nil {
 			return nil, err
+		}
+		if put.keep {
+			continue
 		}
 		c.link = c.link && !p.tagless || link
 		if put.slot != nil && put.slot.Field <= slotLink && len(p.scheme) > 0 {
@@ -107,7 +116,7 @@ func (c *compiler) htmlEdits(src string, from, to int, where string) ([]edit, er
 		switch {
 		case k.kind == xhtml.TextToken && !k.hidden:
 			for g := range glyphs(src[k.start:k.end], k.start) {
-				if f.feed(g); f.err != nil {
+				if f.feed(g); f.err != nil && c.inspector == nil {
 					return f.err
 				}
 			}
@@ -154,6 +163,10 @@ func (c *compiler) conditional(src string, k token, where string) ([]edit, error
 		return nil, nil
 	}
 	link := c.link
+	if c.wrapping != nil {
+		c.wrapping.comment = true
+		defer func() { c.wrapping.comment = false }()
+	}
 	edits, err := c.htmlEdits(src, k.start+m[2], k.start+m[3], where)
 	c.link = link
 	return edits, err
@@ -312,7 +325,7 @@ func (c *compiler) attribute(value string, at int, where string, as form) ([]edi
 	if err == nil && len(edits) > 0 && as == asURL && isScript(value) {
 		return nil, mail.Refuse(550, "5.6.0", "in %s: a placeholder stands in a script, where a value could do anything; write the address of a page (https://…)", where)
 	}
-	if i := slices.IndexFunc(f.found, func(p found) bool { return c.isLink(p.inner) }); err == nil && i >= 0 && isMadeUp(value) {
+	if i := slices.IndexFunc(f.found, func(p found) bool { return c.isLink(p.inner) }); err == nil && i >= 0 && isMadeUp(value) && c.wrapping == nil {
 		put, err := c.fill(f.found[i].inner, where, asHTML)
 		return []edit{{at, at + len(value), []piece{put}}}, err
 	}

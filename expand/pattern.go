@@ -39,6 +39,7 @@ type slot struct {
 type piece struct {
 	text string
 	slot *slot
+	keep bool // the source stays: what a template leaves to the compiler
 }
 
 // write gives v in the form. Controls other than tab and line end are dropped: they

@@ -53,6 +53,7 @@ type finder struct {
 	tagless   bool            // and so is this: no tag can stand there
 	solid     int             // visible glyphs before open
 	err       error
+	at        int // where in the source what err is about begins
 }
 
 // feed takes the next glyph.
@@ -246,7 +247,7 @@ func (f *finder) unclosed() {
 }
 
 func (f *finder) fail(why string) {
-	f.err = mail.Refuse(550, "5.6.0", "in %s: %s", f.where, why)
+	f.err, f.at = mail.Refuse(550, "5.6.0", "in %s: %s", f.where, why), f.open[0].start
 }
 
 // narrow maps the full-width forms of the marks to their ASCII ones.

@@ -76,6 +76,12 @@ const maxSubject = 8 << 10
 // subject compiles the Subject, whose placeholders may be split over encoded-words.
 func (c *compiler) subject(h header) error {
 	s := strings.TrimSpace(clean(decodeWords(h.text("Subject"))))
+	if c.written = s; c.in.Template != nil {
+		var err error
+		if s, err = c.wrapSubject(s); err != nil {
+			return err
+		}
+	}
 	if c.out.Labelled = c.in.List.Advertising; c.out.Labelled {
 		s = labelled(s)
 	}

@@ -23,7 +23,8 @@ type Warning struct {
 // what its author will wish to know before everybody has it. A mail in which
 // nothing is odd gets no warnings. Each code comes once, with a few of the places;
 // placeholders come first, then the Subject, links, pictures, weight and leftovers.
-// It reads in.Raw, List and Vocabulary, asks nobody and changes nothing.
+// It reads in.Raw, List, Vocabulary and Template, asks nobody and changes nothing; what
+// is odd in the template itself is the matter of [Inspect].
 func Review(in Input, c *Compiled) []Warning {
 	raw := in.Raw
 	if !tidy(raw) {
@@ -40,13 +41,36 @@ func Review(in Input, c *Compiled) []Warning {
 	for _, p := range texts {
 		r.read(p)
 	}
-	if len(linkless(root)) > 0 {
+	if len(linkless(r.whole(root))) > 0 {
 		r.say("footer-added")
 	}
 	r.alternatives()
 	r.files(root)
 	r.copy(texts)
 	return r.warnings()
+}
+
+// whole is the mail in its template, its texts looked at; root without one.
+func (r *reviewer) whole(root *part) *part {
+	if r.in.Template == nil {
+		return root
+	}
+	c := &compiler{in: r.in, uses: map[string]int{}}
+	if c.head(root.header) != nil {
+		return root
+	}
+	wrapped, err := c.wrap(root)
+	var texts []*part
+	if err != nil || collect(wrapped, &texts) != nil {
+		return root
+	}
+	for _, p := range texts {
+		_ = (&compiler{in: r.in, uses: map[string]int{}}).compileText(p)
+		if p.text.html && len(p.text.src) > maxPage {
+			r.say("clipped-by-gmail", sizeText(len(p.text.src)))
+		}
+	}
+	return wrapped
 }
 
 const (
@@ -57,7 +81,7 @@ const (
 func (r *reviewer) read(p *part) {
 	t := p.text
 	_ = (&compiler{in: r.in, uses: map[string]int{}}).compileText(p) // says whether it shows the link; what it refuses, Compile has
-	if t.html && len(t.src) > maxPage {
+	if t.html && len(t.src) > maxPage && r.in.Template == nil {
 		r.say("clipped-by-gmail", sizeText(len(t.src)))
 	}
 	switch {
@@ -85,18 +109,24 @@ func (c *Compiled) Fallbacks(field string) []string {
 type reviewer struct {
 	in    Input
 	c     *Compiled
-	found map[string][]string // by code: the places, in order, each once
-	parts map[string]string   // Content-IDs of the mail, and what the files are called
-	shown map[string]bool     // Content-IDs that HTML shows
-	text  string              // what text/plain shows
-	page  string              // what text/html shows
+	found map[string][]string                // by code: the places, in order, each once
+	parts map[string]string                  // Content-IDs of the mail, and what the files are called
+	shown map[string]bool                    // Content-IDs that HTML shows
+	text  string                             // what text/plain shows
+	page  string                             // what text/html shows
+	at    int                                // the octet of the HTML that is being looked at; -1: unknown
+	heard func(code string, places []string) // in place of found; nil: found
 }
 
 // say notes a code and the places that it is about.
 func (r *reviewer) say(code string, places ...string) {
+	if r.heard != nil {
+		r.heard(code, places)
+		return
+	}
 	all, known := r.found[code]
 	for _, p := range places {
-		p = clipRunes(cleanValue(strings.NewReplacer(hole, "{{…}}", shownBraces, "{{").Replace(p)), 70)
+		p = readPlace(p)
 		if !slices.Contains(all, p) && len(all) < 200 {
 			all = append(all, p)
 		}
@@ -104,6 +134,11 @@ func (r *reviewer) say(code string, places ...string) {
 	if !known || len(places) > 0 {
 		r.found[code] = all
 	}
+}
+
+// readPlace is a place as people are shown it.
+func readPlace(p string) string {
+	return clipRunes(cleanValue(strings.NewReplacer(hole, "{{…}}", shownBraces, "{{").Replace(p)), 70)
 }
 
 func clipRunes(s string, n int) string {

@@ -113,6 +113,7 @@ type htmlReview struct {
 func (w *htmlReview) walk(from, to int) {
 	_ = eachToken(w.src[from:to], func(k token) error {
 		k.start, k.end = k.start+from, k.end+from
+		w.at = k.start
 		switch k.kind {
 		case xhtml.TextToken:
 			if !k.hidden {
@@ -153,6 +154,7 @@ func (w *htmlReview) comment(k token) {
 // end judges what was visible.
 func (w *htmlReview) end() {
 	seen := readGlyphs(w.gs)
+	w.at = -1
 	w.stray(w.marks(seen))
 	w.leftovers(seen)
 	w.seen = seen

@@ -14,6 +14,7 @@ type text struct {
 	foreign bool // it came in another charset than UTF-8
 	flowed  bool // format=flowed (RFC 3676)
 	delsp   bool
+	hosts   bool // pictures of it were hosted
 	changed bool // else the part stays as it is
 	pieces  []piece
 	fills   int  // placeholders in it
@@ -124,5 +125,8 @@ func (c *compiler) percent(s string, from, to int, where string) (edit, error) {
 		start = from
 	}
 	p, err := c.fill(inner, where, as)
+	if p.keep {
+		p.text = s[start:to]
+	}
 	return edit{start, to, []piece{p}}, err
 }

@@ -96,7 +96,8 @@ type ListPolicy struct {
 	ReleaseOver int      `json:"release_over,omitempty"`
 	Approvers   []string `json:"approvers,omitempty"`
 	Advertising bool     `json:"advertising,omitempty"`
-	Identity    Identity `json:"identity,omitzero"` // shown under the mail when Advertising
+	Template    string   `json:"template,omitempty"` // id of what the mail was put into; "" for none
+	Identity    Identity `json:"identity,omitzero"`  // shown under the mail when Advertising
 }
 
 // Identity is who advertises, as Korean law wants it shown.

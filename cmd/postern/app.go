@@ -16,6 +16,7 @@ import (
 	"postern/admin"
 	"postern/directory"
 	"postern/expand"
+	"postern/expand/templates"
 	"postern/mail"
 	"postern/optout"
 	"postern/relay"
@@ -40,6 +41,7 @@ type App struct {
 	runner    *expand.Runner
 	renderer  *renderer
 	intake    *intake
+	templates templates.Source
 	smtp      *smtpd.Server
 	cert      *smtpd.Certificate
 	clientCAs *smtpd.ClientCAs
@@ -65,9 +67,7 @@ func (a *App) build() error {
 	if err := makeDataDir(a.cfg.DataDir, os.Geteuid()); err != nil {
 		return err
 	}
-	if err := a.cfg.checkUnbuilt(a.log); err != nil {
-		return err
-	}
+	a.cfg.warnOfUnbuilt(a.log)
 	keys, err := a.cfg.signingKeys()
 	if err != nil {
 		return err
@@ -114,7 +114,23 @@ func (a *App) build() error {
 	a.buildPages(keyring, fields)
 	a.intake = newIntake(a.cfg, a.spool, a.index, fields, keys, keyring, a.log)
 	a.intake.forward, a.intake.footers = a.forward, footers
+	if err := a.buildTemplates(); err != nil {
+		return err
+	}
 	return a.buildSMTP()
+}
+
+// buildTemplates is where list mail gets its templates, and where its large pictures
+// go.
+func (a *App) buildTemplates() (err error) {
+	if a.templates, err = a.cfg.templateSource(a.log); err != nil {
+		return fmt.Errorf("templates: %w", err)
+	}
+	a.intake.findTemplate = lookup(templates.NewCache(a.templates, a.cfg.Templates.Cache, a.log))
+	if a.intake.pictures, err = a.cfg.pictureHost(); err != nil {
+		return fmt.Errorf("templates.host_bucket: %w", err)
+	}
+	return nil
 }
 
 // openData opens the spool, the directory and the local index.
@@ -338,6 +354,10 @@ func halfOf(ctx context.Context) (context.Context, context.CancelFunc) {
 // close closes what is on disk, the spool last.
 func (a *App) close() error {
 	var err error
+	if a.intake != nil && a.intake.pictures != nil {
+		err = errors.Join(err, a.intake.pictures.Close())
+	}
+	err = errors.Join(err, closeSource(a.templates))
 	if a.store != nil {
 		err = errors.Join(err, a.store.Close())
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,10 +26,12 @@ type previewCmd struct {
 	User string `help:"Show this user's copy, with the values of the directory; without it, with sample values." placeholder:"EMAIL"`
 	Out  string `help:"Write the copy to this file instead of stdout; an existing file is never overwritten." placeholder:"FILE"`
 	JSON bool   `name:"json" help:"Print one JSON object instead of the copy."`
+
+	Template string `help:"Put it into this template, as a mail to list+ID@ is; else into the list's own." placeholder:"ID"`
 }
 
 func (previewCmd) Help() string {
-	return `Sends nothing and stores nothing. The copy goes to stdout as it would go upstream, before its signature, with an unsubscribe link that changes nobody. What it is made of, and what is odd in it, goes to stderr; the warnings are explained in docs/writing.md. Works while the gateway runs and while it does not; without --user it needs neither network nor spool.
+	return `Sends nothing and stores nothing. The copy goes to stdout as it would go upstream, before its signature, with an unsubscribe link that changes nobody. What it is made of, and what is odd in it, goes to stderr; the warnings are explained in docs/writing.md. Works while the gateway runs and while it does not; without --user it needs neither network nor spool, unless the template is in SES. Large pictures stay in the copy, also where host_images_over would put them elsewhere.
 
 The exit code is 0 when there is a copy, warnings or not. It is 1 when the gateway would refuse the mail (its answer to DATA is printed), or when the user has no value for a placeholder without fallback: then there is no copy.
 
@@ -36,6 +39,7 @@ Examples:
 
   postern preview winter.eml --list promo > copy.eml
   postern preview winter.eml --list promo --user min@example.net --out copy.eml
+  postern preview winter.eml --list promo --template winter --out copy.eml
   postern preview - --list promo@lists.example.com --json < winter.eml`
 }
 
@@ -44,32 +48,62 @@ func (c previewCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	list, err := cfg.listCalled(c.List)
+	list, named, err := cfg.destinationCalled(c.List)
 	if err != nil {
 		return err
 	}
-	if c.Out != "" && c.Out != "-" {
-		if _, err := os.Lstat(c.Out); err == nil {
-			return fmt.Errorf("%s exists and is not overwritten: choose another file, or move it away", c.Out)
-		}
+	if err := c.checkOut(); err != nil {
+		return err
 	}
 	raw, name, err := c.read(s, cfg)
 	if err != nil {
 		return err
 	}
-	known, err := c.ask(s, cfg)
+	return c.show(s, &previewer{cfg: cfg, list: list, template: cmp.Or(c.Template, named), file: name}, raw)
+}
+
+// show makes the copy of raw and prints it.
+func (c previewCmd) show(s *session, p *previewer, raw []byte) error {
+	known, err := ask(s, p.cfg, c.User)
 	if err != nil {
 		return err
 	}
-	p := &previewer{cfg: cfg, list: list, user: known.user, file: name, now: time.Now()}
-	if p.fields, err = cfg.vocabulary(known.fields); err != nil {
+	p.user, p.now = known.user, time.Now()
+	if p.fields, err = p.cfg.vocabulary(known.fields); err != nil {
 		return err
 	}
-	content, failed := p.make(raw)
+	content, failed := p.make(s.ctx, raw)
 	if err := c.print(s, p, content); err != nil {
 		return err
 	}
 	return failed
+}
+
+// checkOut refuses a file that exists before anything is done.
+func (c previewCmd) checkOut() error {
+	if c.Out != "" && c.Out != "-" {
+		if _, err := os.Lstat(c.Out); err == nil {
+			return fmt.Errorf("%s exists and is not overwritten: choose another file, or move it away", c.Out)
+		}
+	}
+	return nil
+}
+
+// destinationCalled finds a list by its id or address, and the template that an
+// address such as promo+winter@ names, else the list's own.
+func (c *Config) destinationCalled(name string) (*ListConfig, string, error) {
+	l, err := c.listCalled(name)
+	if err == nil {
+		return l, l.Template, nil
+	}
+	d, ok, wrong := newIntake(c, nil, nil, nil, nil, nil, nil).destination(mail.Address(name))
+	if wrong != nil {
+		return nil, "", wrong
+	}
+	if ok {
+		return d.ListConfig, d.template, nil
+	}
+	return nil, "", err
 }
 
 // listCalled finds a list by its id or address.
@@ -137,37 +171,38 @@ type knowledge struct {
 }
 
 // ask gets it from the gateway, or from the files where none runs.
-func (c previewCmd) ask(s *session, cfg *Config) (knowledge, error) {
-	if c.User != "" {
-		if _, err := mail.ParseAddress(c.User); err != nil {
+// user is whose values are wanted, "" for nobody's.
+func ask(s *session, cfg *Config, user string) (knowledge, error) {
+	if user != "" {
+		if _, err := mail.ParseAddress(user); err != nil {
 			return knowledge{}, err
 		}
 	}
 	log := newLog(s.stderr, LogConfig{Level: "warn", Format: cfg.Log.Format})
 	control := Control{DataDir: cfg.DataDir, Socket: cfg.ControlSocket(), Patience: patience,
-		Offline: func() (http.Handler, io.Closer, error) { return openToLook(cfg, c.User != "", log) }}
+		Offline: func() (http.Handler, io.Closer, error) { return openToLook(cfg, user != "", log) }}
 	conn, err := control.Connect(s.ctx)
 	if err != nil {
 		return knowledge{}, err
 	}
 	defer conn.Close()
-	return c.askOn(s.ctx, conn)
+	return askOn(s.ctx, conn, user)
 }
 
-func (c previewCmd) askOn(ctx context.Context, conn *Connection) (k knowledge, err error) {
+func askOn(ctx context.Context, conn *Connection, user string) (k knowledge, err error) {
 	if err := conn.Call(ctx, http.MethodGet, "/api/fields", nil, &k.fields); err != nil {
 		return k, err
 	}
-	if c.User == "" {
+	if user == "" {
 		return k, nil
 	}
 	var line json.RawMessage
-	if err := conn.Call(ctx, http.MethodGet, userPath(c.User), nil, &line); err != nil {
-		return k, fmt.Errorf("%s: %w", c.User, err)
+	if err := conn.Call(ctx, http.MethodGet, userPath(user), nil, &line); err != nil {
+		return k, fmt.Errorf("%s: %w", user, err)
 	}
 	k.user = new(directory.User)
 	if err := json.Unmarshal(line, k.user); err != nil {
-		return k, fmt.Errorf("what is stored of %s cannot be read: %w", c.User, err)
+		return k, fmt.Errorf("what is stored of %s cannot be read: %w", user, err)
 	}
 	return k, nil
 }

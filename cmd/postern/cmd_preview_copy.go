@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,24 +13,27 @@ import (
 
 	"postern/directory"
 	"postern/expand"
+	"postern/expand/templates"
 	"postern/mail"
 	"postern/relay/sign"
 )
 
 // previewer makes one copy of a mail that nobody sends.
 type previewer struct {
-	cfg    *Config
-	list   *ListConfig
-	fields *expand.Fields
-	user   *directory.User // nil: a sample
-	file   string          // for people
-	now    time.Time
-	shown  shownPreview
+	cfg      *Config
+	list     *ListConfig
+	template string // "": none
+	fields   *expand.Fields
+	user     *directory.User // nil: a sample
+	file     string          // for people
+	now      time.Time
+	shown    shownPreview
 }
 
 // shownPreview is the object of --json.
 type shownPreview struct {
 	List     string         `json:"list"`
+	Template string         `json:"template,omitempty"`
 	Subject  string         `json:"subject"` // as the reader sees it
 	From     mail.Address   `json:"from"`
 	To       mail.Address   `json:"to"`
@@ -56,13 +60,17 @@ type shownWarning struct {
 
 // make gives the copy's octets. nil and the reason: the mail is refused, or the
 // user has no value.
-func (p *previewer) make(raw []byte) ([]byte, error) {
-	p.shown = shownPreview{List: p.list.ID, Sample: p.user == nil, Fields: []shownField{}, Warnings: []shownWarning{}}
+func (p *previewer) make(ctx context.Context, raw []byte) ([]byte, error) {
+	p.shown = shownPreview{List: p.list.ID, Template: p.template, Sample: p.user == nil, Fields: []shownField{}, Warnings: []shownWarning{}}
 	in, sub, found, err := p.desk(raw)
 	if err != nil {
 		return nil, err
 	}
 	what := in.input(mail.NewID(p.now), p.list.policy(), sub, raw, p.now)
+	if what.Template, err = p.wrapper(ctx, in); err != nil {
+		p.shown.Refused = err.Error()
+		return nil, fmt.Errorf("%s would be refused: %w", p.file, err)
+	}
 	c, err := p.compile(in, what, sub)
 	if err != nil {
 		p.shown.Refused = err.Error()
@@ -84,6 +92,27 @@ func (p *previewer) make(raw []byte) ([]byte, error) {
 	whole := content.Bytes()
 	p.shown.To, p.shown.Size, p.shown.Subject = cp.To, len(whole), subjectOf(content.Header)
 	return whole, nil
+}
+
+// wrapper finds the template as RCPT does; nil without one.
+func (p *previewer) wrapper(ctx context.Context, in *intake) (*expand.Template, error) {
+	if p.template == "" {
+		return nil, nil
+	}
+	source, err := p.cfg.templateSource(slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	defer closeSource(source)
+	in.findTemplate = lookup(templates.NewCache(source, p.cfg.Templates.Cache, nil))
+	t, err := in.wrapper(ctx, destination{p.list, p.list.Address, p.template})
+	var e *mail.Error
+	if errors.As(err, &e) { // as a client reads it, without the cause
+		public := *e
+		public.Err = nil
+		return nil, &public
+	}
+	return t, err
 }
 
 func (p *previewer) warn(code, text string, note bool) {
@@ -244,6 +273,9 @@ func (p *previewer) summary(w io.Writer) error {
 	var b bytes.Buffer
 	t := table(&b)
 	fmt.Fprintf(t, "List\t%s (%s)\n", p.list.ID, p.list.Address)
+	if p.shown.Template != "" {
+		fmt.Fprintf(t, "Template\t%s\n", clean(p.shown.Template))
+	}
 	fmt.Fprintf(t, "From\t%s\n", dash(string(p.shown.From)))
 	if p.shown.Missing == "" {
 		to := clean(string(p.shown.To))

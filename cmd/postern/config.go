@@ -153,6 +153,11 @@ type TemplatesConfig struct {
 	HostBucket     string        `toml:"host_bucket"`
 	HostBaseURL    string        `toml:"host_base_url"`
 	Footers        string        `toml:"footers"` // folder; "": the built-in ones
+
+	Region           string `toml:"region"` // "": that of the first ses lane, of the directory, of the environment
+	SESEndpoint      string `toml:"ses_endpoint"`
+	DynamoDBEndpoint string `toml:"dynamodb_endpoint"`
+	S3Endpoint       string `toml:"s3_endpoint"`
 }
 
 type RelayConfig struct {

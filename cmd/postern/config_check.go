@@ -237,6 +237,9 @@ func (k *checker) people(c *Config) {
 	atLeast(k, "templates.cache", t.Cache, 0)
 	atLeast(k, "templates.host_images_over", t.HostImagesOver, 0)
 	k.url("templates.host_base_url", t.HostBaseURL)
+	k.url("templates.ses_endpoint", t.SESEndpoint)
+	k.url("templates.dynamodb_endpoint", t.DynamoDBEndpoint)
+	k.url("templates.s3_endpoint", t.S3Endpoint)
 	if t.HostImagesOver > 0 {
 		k.present("templates.host_bucket", t.HostBucket)
 		k.present("templates.host_base_url", t.HostBaseURL)

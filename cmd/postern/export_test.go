@@ -54,11 +54,11 @@ func (r Renderer) Cached() (counted, held int64) {
 
 // CheckSigned judges a mail that is to open the lists with these addresses at now.
 func CheckSigned(ctx context.Context, now time.Time, lookup func(context.Context, string) ([]string, error), sub *mail.Submitter, raw string, lists ...mail.Address) error {
-	var configs []*ListConfig
+	var named []destination
 	for _, a := range lists {
-		configs = append(configs, &ListConfig{Address: a})
+		named = append(named, destination{ListConfig: &ListConfig{Address: a}, to: a})
 	}
-	m := &signedMail{lookup: lookup, sub: sub, lists: configs, now: now, maxAge: maxDated}
+	m := &signedMail{lookup: lookup, sub: sub, lists: named, now: now, maxAge: maxDated}
 	return m.check(ctx, strings.NewReader(raw), int64(len(raw)))
 }
 
@@ -105,6 +105,12 @@ func ServiceBound(cfg *Config, kind string) *smtpd.Service {
 func NewProgress(w io.Writer) (show func(string, ...any), end func()) {
 	p := newProgress(w)
 	return p.show, p.end
+}
+
+// NewPatientProgress is one that is silent for a second.
+func NewPatientProgress(w io.Writer) (show func(string, ...any), clear func()) {
+	p := newPatientProgress(w)
+	return p.show, p.clear
 }
 
 // The sentences about what the machine refuses.

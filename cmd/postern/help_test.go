@@ -27,7 +27,7 @@ func commandsAndGroups(t *testing.T) []string {
 
 func TestHelpOfEveryCommandAndGroupHasAnExample(t *testing.T) {
 	all := commandsAndGroups(t)
-	if len(all) < 24 {
+	if len(all) < 31 {
 		t.Fatalf("only these commands were found: %v", all)
 	}
 	for _, name := range all {

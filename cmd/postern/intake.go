@@ -16,6 +16,7 @@ import (
 
 	"postern/directory"
 	"postern/expand"
+	"postern/expand/hosting"
 	"postern/mail"
 	"postern/optout"
 	"postern/relay/sign"
@@ -39,12 +40,14 @@ type intake struct {
 	forward forwarding // of mail to the postmaster; nil: it is refused
 	footers *expand.Footers
 
-	services *services
-	lists    map[string]*ListConfig // by address key
-	ours     map[string]bool        // domains that have lists and nobody's mailbox
-	location *time.Location
-	large    chan struct{} // one place, for the large mail that is being compiled
-	lookup   lookupTXT     // for the keys of signed mail
+	findTemplate findTemplate
+	pictures     *hosting.Bucket // where large pictures are put; nil: they stay in the mail
+	services     *services
+	lists        map[string]*ListConfig // by address key
+	ours         map[string]bool        // domains that have lists and nobody's mailbox
+	location     *time.Location
+	large        chan struct{} // one place, for the large mail that is being compiled
+	lookup       lookupTXT     // for the keys of signed mail
 }
 
 // largeMail is the size in octets from which one mail at a time is compiled: that
@@ -66,12 +69,12 @@ func newIntake(cfg *Config, s *spool.Spool, index *directory.Index, fields *expa
 }
 
 // Check decides one recipient.
-func (in *intake) Check(_ context.Context, sub *mail.Submitter, from, to mail.Address) error {
+func (in *intake) Check(ctx context.Context, sub *mail.Submitter, from, to mail.Address) error {
 	if svc := in.services.of(sub, from, to); svc.kind != noService {
 		return in.checkService(svc)
 	}
-	if l := in.lists[to.Key()]; l != nil {
-		return in.checkList(sub, from, l)
+	if d, ok, err := in.destination(to); ok {
+		return in.checkList(ctx, sub, from, d, err)
 	}
 	if in.ours[to.Domain()] {
 		return mail.Refuse(550, "5.1.1", "there is no list %s here; is the address written rightly?", to)
@@ -85,12 +88,20 @@ func (in *intake) Check(_ context.Context, sub *mail.Submitter, from, to mail.Ad
 	return in.checkRoom()
 }
 
-func (in *intake) checkList(sub *mail.Submitter, from mail.Address, l *ListConfig) error {
+// checkList decides a list; wrong is what is wrong with its address, which only who
+// may use the list is told.
+func (in *intake) checkList(ctx context.Context, sub *mail.Submitter, from mail.Address, d destination, wrong error) error {
+	l := d.ListConfig
 	switch {
 	case from == "":
 		return mail.Refuse(550, "5.7.1", "%s takes no mail with an empty sender (MAIL FROM:<>), as bounces and automatic replies have it; send it from an address of your own", l.Address)
 	case !sub.MayUseList(l.ID):
 		return mail.Refuse(550, "5.7.1", "%s may not send to the list %s: it is not among its `lists` in the configuration; have the administrator add %q in %s", sub.Name, l.Address, l.ID, sub.Entry())
+	case wrong != nil:
+		return wrong
+	}
+	if err := in.checkTemplate(ctx, d); err != nil {
+		return err
 	}
 	return in.checkRoom()
 }
@@ -150,7 +161,7 @@ func (in *intake) Accept(ctx context.Context, sub *mail.Submitter, env mail.Enve
 	if err != nil {
 		return "", full(err)
 	}
-	msgs, err := in.messages(sub, env, raw, now)
+	msgs, err := in.messages(ctx, sub, env, raw, now)
 	if err != nil {
 		return "", err
 	}
@@ -223,7 +234,12 @@ func (in *intake) without(old mail.ID, msgs []spool.Accepted) ([]spool.Accepted,
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(msgs, func(a spool.Accepted) bool { return a.Message.ListID() == known.Message.ListID() })
+	i := slices.IndexFunc(msgs, func(a spool.Accepted) bool {
+		return a.Message.ListID() == known.Message.ListID() && templateOf(&a.Message) == templateOf(&known.Message)
+	})
+	if i < 0 { // a signed mail is known however it was addressed
+		i = slices.IndexFunc(msgs, func(a spool.Accepted) bool { return a.Message.ListID() == known.Message.ListID() })
+	}
 	if i < 0 {
 		return nil, fmt.Errorf("message %s is no repetition of one of this submission", old)
 	}
@@ -277,7 +293,7 @@ func full(err error) error {
 
 // messages makes the messages of a submission, in the order in which their lists
 // were named; the ordinary recipients' comes last.
-func (in *intake) messages(sub *mail.Submitter, env mail.Envelope, raw []byte, now time.Time) ([]spool.Accepted, error) {
+func (in *intake) messages(ctx context.Context, sub *mail.Submitter, env mail.Envelope, raw []byte, now time.Time) ([]spool.Accepted, error) {
 	lists, ordinary := in.split(env.Recipients)
 	submission := mail.NewID(now)
 	mark, since := "", now
@@ -289,15 +305,22 @@ func (in *intake) messages(sub *mail.Submitter, env mail.Envelope, raw []byte, n
 	}
 	var msgs []spool.Accepted
 	var siblings []mail.ID
-	for _, l := range lists {
-		a, err := in.listMessage(sub, env, l, raw, now)
+	for _, d := range lists {
+		repeat := ""
+		if mark != "" {
+			repeat = mark + " " + d.ID
+			if d.template != d.Template && !mustBeSigned(sub) { // a signed mail opens a list once, however it is addressed
+				repeat += "+" + d.template
+			}
+		}
+		if repeat != "" && slices.ContainsFunc(msgs, func(a spool.Accepted) bool { return a.Repeat == repeat }) {
+			continue // nobody would get a copy of it
+		}
+		a, err := in.listMessage(ctx, sub, env, d, raw, now)
 		if err != nil {
 			return nil, err
 		}
-		a.Message.Submission, a.Message.Siblings = submission, siblings
-		if mark != "" {
-			a.Repeat, a.RepeatSince = mark+" "+l.ID, since
-		}
+		a.Message.Submission, a.Message.Siblings, a.Repeat, a.RepeatSince = submission, siblings, repeat, since
 		siblings = append(siblings[:len(siblings):len(siblings)], a.Message.ID)
 		msgs = append(msgs, a)
 	}
@@ -326,15 +349,15 @@ func people(to []mail.Address) string {
 	return "@" + hex.EncodeToString(sum[:]) // no list's id begins so
 }
 
-func (in *intake) split(rcpts []mail.Address) (lists []*ListConfig, ordinary []mail.Address) {
+func (in *intake) split(rcpts []mail.Address) (lists []destination, ordinary []mail.Address) {
 	seen := map[string]bool{}
 	for _, to := range rcpts {
 		if seen[to.Key()] {
 			continue
 		}
 		seen[to.Key()] = true
-		if l := in.lists[to.Key()]; l != nil {
-			lists = append(lists, l)
+		if d, ok, _ := in.destination(to); ok {
+			lists = append(lists, d)
 		} else {
 			ordinary = append(ordinary, to)
 		}
@@ -342,15 +365,28 @@ func (in *intake) split(rcpts []mail.Address) (lists []*ListConfig, ordinary []m
 	return lists, ordinary
 }
 
-func (in *intake) listMessage(sub *mail.Submitter, env mail.Envelope, l *ListConfig, raw []byte, now time.Time) (spool.Accepted, error) {
+func (in *intake) listMessage(ctx context.Context, sub *mail.Submitter, env mail.Envelope, d destination, raw []byte, now time.Time) (spool.Accepted, error) {
 	id := mail.NewID(now)
-	policy := l.policy()
-	c, compiled, err := in.compile(in.input(id, policy, sub, raw, now), sub)
+	policy := d.policy()
+	policy.Template = d.template
+	what := in.input(id, policy, sub, raw, now)
+	var err error
+	if what.Template, err = in.wrapper(ctx, d); err != nil {
+		return spool.Accepted{}, err
+	}
+	if in.pictures != nil {
+		what.HostOver = in.cfg.Templates.HostImagesOver
+		what.Host = func(m expand.Image) (string, error) { return in.pictures.Put(ctx, m) }
+	}
+	c, compiled, err := in.compile(what, sub)
 	if err != nil {
 		return spool.Accepted{}, err
 	}
+	for _, why := range c.Unhosted() {
+		in.log.Warn("a large picture is not hosted", "message", id, "list", d.ID, "why", why)
+	}
 	m := in.message(id, sub, env, raw, now)
-	m.List, m.Lane, m.State = &policy, l.Lane, mail.Expanding
+	m.List, m.Lane, m.State = &policy, d.Lane, mail.Expanding
 	m.HeaderFrom, m.Subject = c.HeaderFrom(), c.Subject()
 	m.Fields, m.Required = c.Fields(), c.Required()
 	m.TokenKey = in.keyring.Newest()
@@ -401,7 +437,7 @@ func (in *intake) input(id mail.ID, policy mail.ListPolicy, sub *mail.Submitter,
 	return expand.Input{
 		ID: id, Raw: raw, List: policy, Hostname: in.cfg.Hostname, Mailto: in.cfg.OptOut.Mailto, BaseURL: in.cfg.OptOut.BaseURL,
 		Date: now.In(in.location), Vocabulary: in.fields, RewriteFrom: sub.RewriteFrom,
-		Footers: in.footers,
+		Footers: in.footers, LinkImages: in.cfg.Templates.Images == "link",
 	}
 }
 

@@ -42,7 +42,7 @@ const (
 type signedMail struct {
 	lookup lookupTXT
 	sub    *mail.Submitter
-	lists  []*ListConfig // that it is to open
+	lists  []destination // that it is to open
 	now    time.Time
 	maxAge time.Duration // within which a repetition is recognised
 	head   expand.Head
@@ -250,8 +250,8 @@ func (m *signedMail) covers(c *dkim.Verification) *mail.Error {
 	}
 	written := append(m.head.Mailboxes("To"), m.head.Mailboxes("Cc")...)
 	for _, l := range m.lists {
-		if !slices.ContainsFunc(written, func(a mail.Address) bool { return a.Key() == l.Address.Key() }) {
-			return mail.Refuse(550, "5.7.21", "%s stands neither in To nor in Cc, and without AUTH that is needed: a signed mail to somebody else could be brought to the list by anybody who sends through the same servers. Write the list into To, not Bcc, or let the mail program log in", l.Address)
+		if !slices.ContainsFunc(written, func(a mail.Address) bool { return a.Key() == l.to.Key() }) {
+			return mail.Refuse(550, "5.7.21", "%s stands neither in To nor in Cc, and without AUTH that is needed: a signed mail to somebody else could be brought to the list by anybody who sends through the same servers. Write the list into To, not Bcc, or let the mail program log in", l.to)
 		}
 	}
 	return nil

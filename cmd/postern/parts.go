@@ -134,15 +134,8 @@ func (c *Config) footers(fields *expand.Fields) (*expand.Footers, error) {
 	return expand.LoadFooters(c.Templates.Footers, fields, lists)
 }
 
-// checkUnbuilt refuses what this version would do wrong in silence, and warns of
-// what it leaves undone.
-func (c *Config) checkUnbuilt(log *slog.Logger) error {
-	var errs []error
-	for i, l := range c.Lists {
-		if l.Template != "" {
-			errs = append(errs, fmt.Errorf("list[%d].template: this version does not know templates yet; leave it empty", i))
-		}
-	}
+// warnOfUnbuilt says what of the configuration this version leaves undone.
+func (c *Config) warnOfUnbuilt(log *slog.Logger) {
 	if c.Sync.DSN != "" {
 		log.Warn("sync.dsn is set, and this version does not sync from MySQL yet; use `postern users import`")
 	}
@@ -151,7 +144,6 @@ func (c *Config) checkUnbuilt(log *slog.Logger) error {
 			log.Warn(fmt.Sprintf("lane[%d].ses.events_queue is set, and this version does not read delivery events yet; watch bounces and complaints in SES", i))
 		}
 	}
-	return errors.Join(errs...)
 }
 
 func (c *Config) lanes(log *slog.Logger) ([]relay.LaneConfig, error) {

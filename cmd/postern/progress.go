@@ -26,6 +26,13 @@ func newProgress(w io.Writer) *progress {
 	return &progress{w: w, terminal: ok && term.IsTerminal(int(f.Fd())), wait: time.Second}
 }
 
+// newPatientProgress says nothing of what is done within a second, but on a terminal.
+func newPatientProgress(w io.Writer) *progress {
+	p := newProgress(w)
+	p.next = time.Now().Add(p.wait)
+	return p
+}
+
 func (p *progress) show(format string, a ...any) {
 	line := fmt.Sprintf(format, a...)
 	if line == p.last {
@@ -49,6 +56,14 @@ func (p *progress) show(format string, a ...any) {
 func (p *progress) plain() {
 	fmt.Fprintln(p.w, p.last)
 	p.shown = true
+}
+
+// clear makes room for a line of somebody else's, or ends without a trace.
+func (p *progress) clear() {
+	if p.terminal && p.last != "" {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.last = ""
+	}
 }
 
 // end leaves the cursor at the start of a line, and the last state shown.

@@ -28,3 +28,23 @@ func TestProgressIsAFewLinesWhereThereIsNoTerminal(t *testing.T) {
 		}
 	})
 }
+
+func TestPatientProgressSaysNothingOfWhatIsSoonDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		show, clear := postern.NewPatientProgress(&out)
+		show("1 of 2")
+		clear()
+		if out.Len() > 0 {
+			t.Errorf("it says %q at once", out.String())
+		}
+		tick := time.NewTicker(2 * time.Second)
+		defer tick.Stop()
+		<-tick.C
+		show("2 of 2")
+		clear()
+		if out.String() != "2 of 2\n" {
+			t.Errorf("after two seconds it says %q", out.String())
+		}
+	})
+}

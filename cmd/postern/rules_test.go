@@ -34,6 +34,7 @@ func rules() map[string][]string {
 		"a bounce is of a mail that was sent here":    {"bounces"},
 		"each recipient by its own rule":              {"mixed-recipients", "refused-for-all", "list-from-afar"},
 		"a repeated submission is expanded once":      {"lost-250", "lost-250-changed"},
+		"behind the plus stands a template":           {"templates", "templates-refused", "templates-again"},
 		"what clients write beside the letter of RFC": {"quirks", "quirks-parameters", "quirks-order", "wrong-commands"},
 	}
 }

@@ -25,19 +25,20 @@ const (
 type commandLine struct {
 	Config string `help:"Configuration file; else ${default}." default:"config.toml" placeholder:"FILE" short:"c"`
 
-	Serve    serveCmd    `cmd:"" help:"Run the gateway until SIGTERM."`
-	Demo     demoCmd     `cmd:"" help:"Show the main job on sample data: one message in, 200 signed copies out."`
-	Preview  previewCmd  `cmd:"" help:"Show what a mail to a list becomes, and what is odd in it."`
-	Users    usersCmd    `cmd:"" help:"Import, export, list, show and change the users of the directory."`
-	Queue    queueCmd    `cmd:"" help:"Look at messages, and pause, resume, cancel or retry them."`
-	Sessions sessionsCmd `cmd:"" help:"Show the last SMTP sessions of each client, and why one failed."`
-	Spool    spoolCmd    `cmd:"" help:"Check, compact or back up the spool."`
-	DKIM     dkimCmd     `cmd:"" name:"dkim" help:"Make a signing key."`
-	Footers  footersCmd  `cmd:"" help:"Write the footers of list mail into a folder, for editing."`
-	Passwd   passwdCmd   `cmd:"" help:"Turn a password into the hash that config.toml wants."`
-	Admin    adminCmd    `cmd:"" help:"Get into the administrators' page."`
-	Print    configCmd   `cmd:"" name:"config" help:"Print the effective configuration, or all that is wrong with it."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
+	Serve     serveCmd     `cmd:"" help:"Run the gateway until SIGTERM."`
+	Demo      demoCmd      `cmd:"" help:"Show the main job on sample data: one message in, 200 signed copies out."`
+	Preview   previewCmd   `cmd:"" help:"Show what a mail to a list becomes, and what is odd in it."`
+	Users     usersCmd     `cmd:"" help:"Import, export, list, show and change the users of the directory."`
+	Queue     queueCmd     `cmd:"" help:"Look at messages, and pause, resume, cancel or retry them."`
+	Sessions  sessionsCmd  `cmd:"" help:"Show the last SMTP sessions of each client, and why one failed."`
+	Spool     spoolCmd     `cmd:"" help:"Check, compact or back up the spool."`
+	DKIM      dkimCmd      `cmd:"" name:"dkim" help:"Make a signing key."`
+	Templates templatesCmd `cmd:"" help:"Look at the templates of list mail, check them, and bring them to SES and back."`
+	Footers   footersCmd   `cmd:"" help:"Write the footers of list mail into a folder, for editing."`
+	Passwd    passwdCmd    `cmd:"" help:"Turn a password into the hash that config.toml wants."`
+	Admin     adminCmd     `cmd:"" help:"Get into the administrators' page."`
+	Print     configCmd    `cmd:"" name:"config" help:"Print the effective configuration, or all that is wrong with it."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 
 // session is one run of the program: what its commands read and write.

@@ -40,7 +40,9 @@ import (
 // that may relay and use no list; 127.0.6.0/24, who may use the list and not
 // relay; anywhere else they are strangers. By the listener "proxied" (PROXY v1)
 // they come from anywhere: 203.0.113.0/24 may relay and use the list. Accounts:
-// marketer (list), relay (relay), each @example.com.
+// marketer (list), relay (relay), each @example.com. Beside promo there are the lists
+// news+weekly@ and dressed@, which has a template; the templates are winter and
+// Summer.2027.
 type stage struct {
 	*gateway
 	out   *recorder
@@ -100,6 +102,13 @@ cidr = "203.0.113.0/24"
 send_as = ["*@example.com"]
 relay = true
 lists = ["promo"]
+[[list]]
+id = "plus"
+address = "news+weekly@lists.example.com"
+[[list]]
+id = "dressed"
+address = "dressed@lists.example.com"
+template = "winter"
 `, hashed(t, "correct horse"), hashed(t, "battery staple")))
 	pool := x509.NewCertPool()
 	ca, err := os.ReadFile(filepath.Join(s.dir, "ca.pem"))
@@ -107,6 +116,8 @@ lists = ["promo"]
 		t.Fatalf("ca.pem: %v", err)
 	}
 	s.tls = &tls.Config{RootCAs: pool, ServerName: "localhost"}
+	s.template("winter", "<html><head><title>{{Subject}}</title></head><body><h1>WINTER</h1>{{Body}}<p>{{Unsubscribe}}</p></body></html>", "WINTER\n{{Body}}\n{{Unsubscribe}}\n")
+	s.template("Summer.2027", "<h1>SUMMER</h1>{{Body}}{{Unsubscribe}}", "")
 	s.csv("a@example.net,김민,Female,true", "b@example.net,Lee,Male,true", "c@example.net,Ko,Male,true")
 	s.serve()
 	return s

@@ -103,6 +103,16 @@ func Dynalite(t testing.TB) string {
 	return fmt.Sprintf("http://127.0.0.1:%d", port)
 }
 
+// Built is a program of another Go module, which `.ci/peers e2e` builds.
+func Built(t testing.TB, name string) string {
+	t.Helper()
+	p := filepath.Join(filepath.Dir(NodeModules(t)), "bin", name)
+	if _, err := os.Stat(p); err != nil {
+		t.Fatalf("this test needs the program %s: run `.ci/peers e2e`", name)
+	}
+	return p
+}
+
 // Unpacked is the folder with the files of a Debian package that is not
 // installed, such as exim's.
 func Unpacked(t testing.TB, pkg string) string {

@@ -1,0 +1,6 @@
+package hosting
+
+import "time"
+
+// SetTimeout makes calls shorter than anybody waits for.
+func (b *Bucket) SetTimeout(d time.Duration) { b.timeout = d }
