@@ -86,9 +86,9 @@ func (d *templateDesk) check(ctx context.Context, id string) (checkedTemplate, e
 		}
 		return one, err
 	}
-	if !templateID.MatchString(id) || strings.EqualFold(id, proofWord) {
+	if strings.EqualFold(id, proofWord) {
 		one.Findings = append(one.Findings, shownFinding{Code: "reserved-name", Place: d.partOf(id, ""),
-			Text: "no address such as promo+" + id + "@ can name it, only template of a [[list]]: begin the name with a letter or digit, and do not call it test"})
+			Text: "no address such as promo+" + id + "@ can name it, only template of a [[list]]: do not call it test"})
 	}
 	for _, f := range expand.Inspect(t, d.fields).Findings {
 		one.Findings = append(one.Findings, shownFinding{f.Problem, f.Code, d.partOf(id, f.Part), f.Line, f.Text})

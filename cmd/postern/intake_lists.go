@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"regexp"
 	"strings"
 
 	"postern/expand"
+	"postern/expand/templates"
 	"postern/mail"
 )
 
@@ -25,8 +25,6 @@ type findTemplate func(ctx context.Context, id string) (*expand.Template, error)
 // proofWord begins what is behind the plus of an address for a test send
 // (list+test@, list+test+user=domain@), and so no template may be called so.
 const proofWord = "test"
-
-var templateID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 
 // destination finds the list that to names; not ok: none. The error says what is
 // wrong behind the plus.
@@ -49,7 +47,7 @@ func (in *intake) destination(to mail.Address) (d destination, ok bool, err erro
 		switch {
 		case strings.EqualFold(first, proofWord):
 			return d, true, mail.Refuse(550, "5.1.1", "%s asks for a test send, which this version does not have; `postern preview` shows what a copy looks like", to)
-		case !templateID.MatchString(sub):
+		case templates.CheckID(sub) != nil:
 			return d, true, mail.Refuse(550, "5.1.1", "%q behind the plus of %s is no template's name; write %s for the list's own template, or a name of letters, digits, dots, dashes and underscores", sub, to, l.Address)
 		}
 		return destination{l, to, sub}, true, nil
