@@ -32,6 +32,20 @@
 //  7. All else is written back octet for octet: attachments, pictures, boundaries.
 //     Only what cannot travel in 7-bit lines of 998 octets becomes base64.
 //
+// # Templates
+//
+// With [Input.Template] the words of a mail stand where the template says {{Body}},
+// in its HTML and in its text, and the mail's Subject where it says {{Subject}};
+// attachments and pictures stay. Of the mail's page the content is taken: its style
+// sheets hold for itself alone, tags that would leave the template's place are written
+// as browsers read them, and pictures become no wider than the place. A page in which
+// that is not possible is refused. {{image:NAME}} stands in the attributes that hold an
+// address (src, srcset, href, background), in VML and conditional comments too, and in
+// url() of a style attribute or style sheet; elsewhere the template is refused, as it
+// is for {{Body}} in an attribute, a title or a conditional comment. What a mail's head
+// says besides styles (base, link, scripts) has no place in a template, nor has an AMP
+// part, the picture behind a page, or in a template of text alone a picture.
+//
 // # Hosted pictures
 //
 // With [Input.Host] the large pictures that HTML shows are put where everybody can
