@@ -96,6 +96,16 @@ func (d Desk) FindTemplates(find func(context.Context, string) (*expand.Template
 	d.Intake.(*intake).findTemplate = find
 }
 
+// HostPicture puts a picture where cfg has large ones put, and gives its address.
+func HostPicture(ctx context.Context, cfg *Config, data []byte) (string, error) {
+	b, err := cfg.pictureHost()
+	if err != nil {
+		return "", err
+	}
+	defer b.Close()
+	return b.Put(ctx, expand.Image{Data: data})
+}
+
 // WaitForPictures is how long the pictures of one message may take to be hosted.
 func (d Desk) WaitForPictures(patience time.Duration) { d.Intake.(*intake).patience = patience }
 

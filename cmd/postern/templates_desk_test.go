@@ -98,35 +98,42 @@ func TestASlowTemplateHoldsUpNoOtherLargeMail(t *testing.T) {
 	slow.Wait()
 }
 
-// TestPicturesAreHostedBelowTheBucketsPrefix, as new pictures of templates are, and a
-// mail is taken when its time for that is over.
+// TestPicturesAreHostedBelowTheBucketsPrefix, as new pictures of templates are.
 func TestPicturesAreHostedBelowTheBucketsPrefix(t *testing.T) {
-	var mu sync.Mutex
-	var puts []string
-	bucket := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		if r.Method == http.MethodPut {
-			puts = append(puts, r.URL.Path)
-			return
-		}
-		w.WriteHeader(http.StatusNotFound)
-	}))
-	t.Cleanup(bucket.Close)
-	desk := openDesk(t, fmt.Sprintf("[templates]\nhost_images_over = 1000\nhost_bucket = \"hosted/mail\"\nhost_base_url = \"https://img.example.com\"\ns3_endpoint = %q\n", bucket.URL), nil)
-	send := func(id string, size int) {
-		text := strings.ReplaceAll(photograph(id, size), "\n", "\r\n")
-		if _, err := desk.Accept(t.Context(), insider(), mail.Envelope{From: "marketer@example.com", Recipients: []mail.Address{"promo@lists.example.com"}}, strings.NewReader(trace+text)); err != nil {
+	for bucket, prefix := range map[string]string{"hosted": "", "hosted/mail": "mail/"} {
+		var put string
+		s3 := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodPut {
+				w.WriteHeader(http.StatusNotFound)
+				return
+			}
+			put = r.URL.EscapedPath()
+		}))
+		defer s3.Close()
+		cfg, err := postern.DecodeConfig(working + fmt.Sprintf("[templates]\nhost_images_over = 1000\nhost_bucket = %q\nhost_base_url = \"https://img.example.com\"\ns3_endpoint = %q\n", bucket, s3.URL))
+		if err != nil {
 			t.Fatal(err)
 		}
+		address, err := postern.HostPicture(t.Context(), cfg, []byte(gif))
+		key, below := strings.CutPrefix(address, "https://img.example.com/"+prefix)
+		if err != nil || !below || strings.Contains(key, "/") || put != "/hosted/"+prefix+key {
+			t.Errorf("%s: put to %s, linked as %s, %v", bucket, put, address, err)
+		}
 	}
-	send("1", 2000)
-	if len(puts) != 1 || !strings.HasPrefix(puts[0], "/hosted/mail/") {
-		t.Errorf("put to %q", puts)
-	}
-	desk.WaitForPictures(0)
-	send("2", 3000)
-	if kept, err := desk.Spool.Messages("", 10); err != nil || len(kept) != 2 {
-		t.Errorf("%d mails are kept, %v", len(kept), err)
+}
+
+// TestPicturesThatTakeTooLongStayInTheMail: somebody waits for the answer to DATA.
+func TestPicturesThatTakeTooLongStayInTheMail(t *testing.T) {
+	release := make(chan bool)
+	s3 := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	t.Cleanup(s3.Close)
+	t.Cleanup(func() { close(release) })
+	desk := openDesk(t, fmt.Sprintf("[templates]\nhost_images_over = 1000\nhost_bucket = \"hosted\"\nhost_base_url = \"https://img.example.com\"\ns3_endpoint = %q\n", s3.URL), nil)
+	desk.WaitForPictures(time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // a call alone has ten
+	defer cancel()
+	text := strings.ReplaceAll(photograph("1", 3000), "\n", "\r\n")
+	if _, err := desk.Accept(ctx, insider(), mail.Envelope{From: "marketer@example.com", Recipients: []mail.Address{"promo@lists.example.com"}}, strings.NewReader(trace+text)); err != nil || ctx.Err() != nil {
+		t.Errorf("%v, %v", err, ctx.Err())
 	}
 }
