@@ -69,20 +69,26 @@ func (got *contents) take(p *part) error {
 	return nil
 }
 
-// choose takes the text and the richest form of alternatives.
+// choose takes the text and the richest form of alternatives. Files that programs put
+// among them go along.
 func (got *contents) choose(p *part) error {
 	var plain *part
-	best := -1
+	best, files := -1, len(got.attached)
 	for i, child := range p.children {
 		switch {
 		case child.kind == "text/plain" && child.isText():
 			plain = child
 		case len(child.children) > 0 || child.kind == "text/html" && child.isText():
 			best = i
+		case child.attached || !strings.HasPrefix(child.kind, "text/"):
+			got.attached = append(got.attached, child)
 		}
 	}
 	if best < 0 && plain == nil {
-		return nil
+		if len(p.children) == 0 || len(got.attached) > files {
+			return nil
+		}
+		return mail.Refuse(554, "5.6.0", "the mail has its text neither as plain text nor as HTML, and so it cannot be put into a template; send it as one of those")
 	}
 	if plain != nil {
 		if err := plain.read(); err != nil {
@@ -101,6 +107,9 @@ func (got *contents) choose(p *part) error {
 		if got.shown[i].page != nil && plain != nil && !showsNothing(plain.text.src) {
 			got.shown[i].plain, plain = plain, nil
 		}
+	}
+	if plain != nil && len(got.shown) == before { // the richest form is files alone
+		got.shown = append(got.shown, saying{plain: plain})
 	}
 	return nil
 }

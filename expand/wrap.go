@@ -187,6 +187,9 @@ func (c *compiler) wrap(root *part) (*part, error) {
 	if len(texts) == 0 {
 		return nil, mail.Refuse(554, "5.3.5", "the template %s has neither HTML nor text", t.ID)
 	}
+	if t.HTML == "" { // nothing shows them, and there may be files among them
+		got.attached = append(got.related, got.attached...)
+	}
 	return c.assemble(texts, got.attached), nil
 }
 
@@ -300,8 +303,11 @@ func (c *compiler) wrapText(w *wrapping, t *text, where string) (string, error) 
 // hoist puts the style sheets of the mail before those of the template, which so
 // have the last word, and namespaces that the template lacks into its first tag.
 func hoist(page, styles, spaces string) string {
-	at, root := -1, -1
+	at, root, top := -1, -1, 0
 	_ = eachToken(page, func(k token) error {
+		if k.kind == xhtml.DoctypeToken || k.kind == xhtml.StartTagToken && k.name == "html" {
+			top = k.end // before these, readers would take the page for one of the oldest
+		}
 		begins := k.kind == xhtml.StartTagToken && (k.name == "style" || k.name == "body") || k.kind == xhtml.EndTagToken && k.name == "head"
 		if at < 0 && begins {
 			at = k.start
@@ -316,16 +322,17 @@ func hoist(page, styles, spaces string) string {
 		}
 		return nil
 	})
-	at = max(at, 0)
-	page = page[:at] + styles + page[at:]
+	if at < 0 {
+		at = top
+	}
 	switch {
 	case spaces == "":
 	case root >= 0 && root < at:
-		page = page[:root] + spaces + page[root:]
-	case root < 0:
-		page = "<html" + spaces + ">" + page + "</html>"
+		return page[:root] + spaces + page[root:at] + styles + page[at:]
+	case root < 0 && top <= at:
+		return page[:top] + "<html" + spaces + ">" + page[top:at] + styles + page[at:] + "</html>"
 	}
-	return page
+	return page[:at] + styles + page[at:]
 }
 
 // CheckTemplate finds what would refuse every mail in the template: placeholders

@@ -70,13 +70,15 @@ func TestATemplateWrapsWhateverAMailIs(t *testing.T) {
 		raw, html, text string
 		files           []string
 	}{
-		"plain text":        {textMail("One & <two>\n{{Name}}\n\nthree"), "<p>One &amp; &lt;two&gt;<br>\r\n민 &lt;b&gt;</p>\r\n<p style=\"word-wrap:break-word\">three<br>\r\n" + theLink[:0], "One & <two>\r\n민 <b>\r\n\r\nthree", nil},
-		"addresses":         {textMail("See https://shop.example/?n={{Name}}. Or <http://%7b%7bUnsubscribe%7d%7d/>, {{Na\nme}}"), "See <a href=\"https://shop.example/?n=%EB%AF%BC%20%3Cb%3E\">https://shop.example/?n=민 &lt;b&gt;</a>. Or &lt;<a href=\"" + theLink + "\">" + theLink + "</a>&gt;, 민 &lt;b&gt;", "Or <" + theLink + ">, 민 <b>", nil},
-		"HTML alone":        {htmlMail("<p>Page {{Name}}</p>"), "<p>Page 민 &lt;b&gt;</p>", "Page 민 <b>", nil},
-		"pictures":          {"From: a@example.com\n" + inner("multipart/related", page, png), "<p>Page 민 &lt;b&gt; <img src=cid:a@b></p>", "Page 민 <b>", []string{"image/png"}},
-		"a file":            {"From: a@example.com\n" + inner("multipart/mixed", inner("multipart/related", inner("multipart/alternative", "\n\nText {{Name}}", page), png), pdf), "<p>Page 민 &lt;b&gt; <img src=cid:a@b></p>", "Text 민 <b>", []string{"image/png", "attachment"}},
-		"a file in between": {"From: a@example.com\n" + inner("multipart/mixed", page, pdf, "Content-Type: text/html\n\n<p>End</p>"), "<img src=cid:a@b></p><p>End</p>", "Page 민 <b>\r\n\r\nEnd", []string{"attachment"}},
-		"nothing":           {"From: a@example.com\nSubject: only this\n\n\n", "<div class=main></div>", "== only this ==", nil},
+		"plain text":                {textMail("One & <two>\n{{Name}}\n\nthree"), "<p>One &amp; &lt;two&gt;<br>\r\n민 &lt;b&gt;</p>\r\n<p style=\"word-wrap:break-word\">three<br>\r\n" + theLink[:0], "One & <two>\r\n민 <b>\r\n\r\nthree", nil},
+		"addresses":                 {textMail("See https://shop.example/?n={{Name}}. Or <http://%7b%7bUnsubscribe%7d%7d/>, {{Na\nme}}"), "See <a href=\"https://shop.example/?n=%EB%AF%BC%20%3Cb%3E\">https://shop.example/?n=민 &lt;b&gt;</a>. Or &lt;<a href=\"" + theLink + "\">" + theLink + "</a>&gt;, 민 &lt;b&gt;", "Or <" + theLink + ">, 민 <b>", nil},
+		"HTML alone":                {htmlMail("<p>Page {{Name}}</p>"), "<p>Page 민 &lt;b&gt;</p>", "Page 민 <b>", nil},
+		"pictures":                  {"From: a@example.com\n" + inner("multipart/related", page, png), "<p>Page 민 &lt;b&gt; <img src=cid:a@b></p>", "Page 민 <b>", []string{"image/png"}},
+		"a file":                    {"From: a@example.com\n" + inner("multipart/mixed", inner("multipart/related", inner("multipart/alternative", "\n\nText {{Name}}", page), png), pdf), "<p>Page 민 &lt;b&gt; <img src=cid:a@b></p>", "Text 민 <b>", []string{"image/png", "attachment"}},
+		"a file in between":         {"From: a@example.com\n" + inner("multipart/mixed", page, pdf, "Content-Type: text/html\n\n<p>End</p>"), "<img src=cid:a@b></p><p>End</p>", "Page 민 <b>\r\n\r\nEnd", []string{"attachment"}},
+		"a file among alternatives": {"From: a@example.com\n" + inner("multipart/alternative", "\n\nText {{Name}}", page, pdf), "<p>Page 민 &lt;b&gt; <img", "Text 민 <b>", []string{"attachment"}},
+		"alternatives of files":     {"From: a@example.com\n" + inner("multipart/alternative", "\n\nText {{Name}}", inner("multipart/mixed", pdf, png)), "<p>Text 민 &lt;b&gt;</p>", "Text 민 <b>", []string{"attachment", "image/png"}},
+		"nothing":                   {"From: a@example.com\nSubject: only this\n\n\n", "<div class=main></div>", "== only this ==", nil},
 	} {
 		r, _ := wrapped(t, newsletter(), tc.raw)
 		wantIn(t, name+" html", r.html, tc.html, "<h1>")
@@ -85,6 +87,41 @@ func TestATemplateWrapsWhateverAMailIs(t *testing.T) {
 			if r.files[f] == "" {
 				t.Errorf("%s: %s is lost:\n%s", name, f, r.raw)
 			}
+		}
+	}
+}
+
+// TestATemplateOfTextAloneLosesNoFile: programs put files among the pictures of a page.
+func TestATemplateOfTextAloneLosesNoFile(t *testing.T) {
+	tpl := newsletter()
+	tpl.HTML = ""
+	r, _ := wrapped(t, tpl, parts("multipart/related", "Content-Type: text/html\n\n<p>Page <img src=cid:a@b></p>",
+		"Content-Type: image/png\nContent-ID: <a@b>\nContent-Transfer-Encoding: base64\n\niVBORw0KGgo=",
+		"Content-Type: application/pdf\nContent-Disposition: attachment; filename=a.pdf\n\n%PDF"))
+	if r.files["attachment"] == "" || r.files["image/png"] == "" || !strings.Contains(r.text, "Page") {
+		t.Errorf("a file is lost:\n%s", r.raw)
+	}
+}
+
+func TestAMailWhoseTextNobodyHereReadsIsNotPutIntoATemplate(t *testing.T) {
+	in := input(t, parts("multipart/alternative", "Content-Type: text/enriched\n\nwords", "Content-Type: text/enriched\n\nwords"))
+	in.Template = newsletter()
+	if _, err := expand.Compile(in); err == nil || !strings.Contains(err.Error(), "neither as plain text nor as HTML") {
+		t.Errorf("its text is lost: %v", err)
+	}
+}
+
+// TestStyleSheetsOfAMailStandBehindTheDoctype also where a template has neither head
+// nor body.
+func TestStyleSheetsOfAMailStandBehindTheDoctype(t *testing.T) {
+	for name, page := range map[string]string{"doctype": "<!doctype html><p>x</p>{{Body}}", "html": "<!doctype html><html><p>x</p>{{Body}}</html>", "nothing": "<p>x</p>{{Body}}"} {
+		tpl := newsletter()
+		tpl.HTML = page
+		r, _ := wrapped(t, tpl, htmlMail("<html xmlns:v=\"urn:v\"><head><style>p{margin:0}</style></head><body><p>Hi</p><v:rect></v:rect></body></html>"))
+		top := strings.TrimSuffix(strings.TrimSuffix(page, "<p>x</p>{{Body}}"), "<p>x</p>{{Body}}</html>")
+		top = strings.TrimSuffix(top, "<html>") + `<html xmlns:v="urn:v"><style>`
+		if !strings.HasPrefix(r.html, top) || strings.Count(r.html, "<html") != 1 {
+			t.Errorf("%s: %s", name, r.html)
 		}
 	}
 }

@@ -105,7 +105,7 @@ func (p *previewer) wrapper(ctx context.Context, in *intake) (*expand.Template, 
 	}
 	defer closeSource(source)
 	in.findTemplate = lookup(templates.NewCache(source, p.cfg.Templates.Cache, nil))
-	t, err := in.wrapper(ctx, destination{p.list, p.list.Address, p.template})
+	t, err := in.wrapper(ctx, destination{ListConfig: p.list, to: p.list.Address, template: p.template})
 	var e *mail.Error
 	if errors.As(err, &e) { // as a client reads it, without the cause
 		public := *e

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/expand"
 	"postern/mail"
 	"postern/smtpd"
 	"postern/spool"
@@ -89,6 +90,24 @@ func OpenServices(cfg *Config, log *slog.Logger, forward func(context.Context, *
 	a.intake.forward = forward
 	return Desk{a.intake, a.smtp, a.spool, a.close}, nil
 }
+
+// FindTemplates has the desk get its templates from find.
+func (d Desk) FindTemplates(find func(context.Context, string) (*expand.Template, error)) {
+	d.Intake.(*intake).findTemplate = find
+}
+
+// HostPicture puts a picture where cfg has large ones put, and gives its address.
+func HostPicture(ctx context.Context, cfg *Config, data []byte) (string, error) {
+	b, err := cfg.pictureHost()
+	if err != nil {
+		return "", err
+	}
+	defer b.Close()
+	return b.Put(ctx, expand.Image{Data: data})
+}
+
+// WaitForPictures is how long the pictures of one message may take to be hosted.
+func (d Desk) WaitForPictures(patience time.Duration) { d.Intake.(*intake).patience = patience }
 
 // ServiceOf is what an address names: the kind of service and its code.
 func ServiceOf(cfg *Config, sub *mail.Submitter, from, to mail.Address) (kind, code string) {

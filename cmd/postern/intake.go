@@ -48,15 +48,20 @@ type intake struct {
 	location     *time.Location
 	large        chan struct{} // one place, for the large mail that is being compiled
 	lookup       lookupTXT     // for the keys of signed mail
+	patience     time.Duration // for the pictures of one message
 }
 
 // largeMail is the size in octets from which one mail at a time is compiled: that
 // takes up to fifteen times its size, most of it where Korean text is written anew.
 const largeMail = 4 << 20
 
+// hostPatience is how long all pictures of a message may take to be hosted; the others
+// stay in the mail. Somebody waits for the answer to DATA.
+const hostPatience = 30 * time.Second
+
 func newIntake(cfg *Config, s *spool.Spool, index *directory.Index, fields *expand.Fields, keys *sign.Keys, keyring *optout.Keyring, log *slog.Logger) *intake {
 	in := &intake{services: newServices(cfg), cfg: cfg, spool: s, index: index, fields: fields, keys: keys, keyring: keyring, log: log,
-		lists: map[string]*ListConfig{}, ours: map[string]bool{}, location: cfg.location(), large: make(chan struct{}, 1), lookup: net.DefaultResolver.LookupTXT}
+		lists: map[string]*ListConfig{}, ours: map[string]bool{}, location: cfg.location(), large: make(chan struct{}, 1), lookup: net.DefaultResolver.LookupTXT, patience: hostPatience}
 	for i := range cfg.Lists {
 		l := &cfg.Lists[i]
 		in.lists[l.Address.Key()] = l
@@ -100,7 +105,7 @@ func (in *intake) checkList(ctx context.Context, sub *mail.Submitter, from mail.
 	case wrong != nil:
 		return wrong
 	}
-	if err := in.checkTemplate(ctx, d); err != nil {
+	if err := in.checkTemplate(ctx, sub, d); err != nil {
 		return err
 	}
 	return in.checkRoom()
@@ -149,7 +154,12 @@ func (in *intake) Accept(ctx context.Context, sub *mail.Submitter, env mail.Enve
 	if err := in.checkSigned(ctx, sub, env, body); err != nil {
 		return "", err
 	}
-	if body.Size() >= largeMail {
+	lists, ordinary := in.split(env.Recipients)
+	octets, err := in.wrappers(ctx, lists)
+	if err != nil {
+		return "", err
+	}
+	if body.Size()+octets >= largeMail { // nobody waits for the network in this place but for pictures that are hosted
 		select {
 		case in.large <- struct{}{}:
 			defer func() { <-in.large }()
@@ -161,7 +171,7 @@ func (in *intake) Accept(ctx context.Context, sub *mail.Submitter, env mail.Enve
 	if err != nil {
 		return "", full(err)
 	}
-	msgs, err := in.messages(ctx, sub, env, raw, now)
+	msgs, err := in.messages(ctx, sub, env, lists, ordinary, raw, now)
 	if err != nil {
 		return "", err
 	}
@@ -293,8 +303,7 @@ func full(err error) error {
 
 // messages makes the messages of a submission, in the order in which their lists
 // were named; the ordinary recipients' comes last.
-func (in *intake) messages(ctx context.Context, sub *mail.Submitter, env mail.Envelope, raw []byte, now time.Time) ([]spool.Accepted, error) {
-	lists, ordinary := in.split(env.Recipients)
+func (in *intake) messages(ctx context.Context, sub *mail.Submitter, env mail.Envelope, lists []destination, ordinary []mail.Address, raw []byte, now time.Time) ([]spool.Accepted, error) {
 	submission := mail.NewID(now)
 	mark, since := "", now
 	if len(lists) > 0 { // a legacy system may mean to send the same twice, a marketer not
@@ -370,11 +379,10 @@ func (in *intake) listMessage(ctx context.Context, sub *mail.Submitter, env mail
 	policy := d.policy()
 	policy.Template = d.template
 	what := in.input(id, policy, sub, raw, now)
-	var err error
-	if what.Template, err = in.wrapper(ctx, d); err != nil {
-		return spool.Accepted{}, err
-	}
+	what.Template = d.wrapper
 	if in.pictures != nil {
+		ctx, cancel := context.WithTimeout(ctx, in.patience)
+		defer cancel()
 		what.HostOver = in.cfg.Templates.HostImagesOver
 		what.Host = func(m expand.Image) (string, error) { return in.pictures.Put(ctx, m) }
 	}

@@ -14,8 +14,9 @@ import (
 // promo+TEMPLATE@ for one message in another template.
 type destination struct {
 	*ListConfig
-	to       mail.Address // as it was written
-	template string       // "": none
+	to       mail.Address     // as it was written
+	template string           // "": none
+	wrapper  *expand.Template // once it was fetched, at DATA; nil without one
 }
 
 // findTemplate gives a template by its id. Its error is a *mail.Error: Permanent when
@@ -30,7 +31,7 @@ const proofWord = "test"
 // wrong behind the plus.
 func (in *intake) destination(to mail.Address) (d destination, ok bool, err error) {
 	if l := in.lists[to.Key()]; l != nil {
-		return destination{l, to, l.Template}, true, nil
+		return destination{ListConfig: l, to: to, template: l.Template}, true, nil
 	}
 	local := to.Local()
 	for i := len(local) - 1; i > 0; i-- {
@@ -42,7 +43,7 @@ func (in *intake) destination(to mail.Address) (d destination, ok bool, err erro
 			continue
 		}
 		sub := local[i+1:]
-		d = destination{l, to, ""}
+		d = destination{ListConfig: l, to: to}
 		first, _, _ := strings.Cut(sub, "+")
 		switch {
 		case strings.EqualFold(first, proofWord):
@@ -50,7 +51,7 @@ func (in *intake) destination(to mail.Address) (d destination, ok bool, err erro
 		case templates.CheckID(sub) != nil:
 			return d, true, mail.Refuse(550, "5.1.1", "%q behind the plus of %s is no template's name; write %s for the list's own template, or a name of letters, digits, dots, dashes and underscores", sub, to, l.Address)
 		}
-		return destination{l, to, sub}, true, nil
+		return destination{ListConfig: l, to: to, template: sub}, true, nil
 	}
 	return destination{}, false, nil
 }
@@ -68,10 +69,35 @@ func (in *intake) wrapper(ctx context.Context, d destination) (*expand.Template,
 	return t, err
 }
 
-// checkTemplate asks at RCPT, where a refusal costs the other recipients nothing.
-func (in *intake) checkTemplate(ctx context.Context, d destination) error {
+// checkTemplate asks at RCPT, where a refusal costs the other recipients nothing. Who is
+// known by an address alone is told of no templates before the signature is seen.
+func (in *intake) checkTemplate(ctx context.Context, sub *mail.Submitter, d destination) error {
+	if mustBeSigned(sub) {
+		return nil
+	}
 	_, err := in.wrapper(ctx, d)
 	return err
+}
+
+// wrappers fetches the templates of a submission, each message's once, and says how many
+// octets the largest has.
+func (in *intake) wrappers(ctx context.Context, lists []destination) (octets int64, err error) {
+	for i := range lists {
+		t, err := in.wrapper(ctx, lists[i])
+		if err != nil {
+			return 0, err
+		}
+		lists[i].wrapper = t
+		if t == nil {
+			continue
+		}
+		size := len(t.HTML) + len(t.Text)
+		for _, m := range t.Images {
+			size += len(m.Data)
+		}
+		octets = max(octets, int64(size))
+	}
+	return octets, nil
 }
 
 // templateOf is the template that was pinned; "": none.

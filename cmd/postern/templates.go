@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"strings"
 
 	"postern/expand"
 	"postern/expand/hosting"
@@ -51,7 +52,11 @@ func (c *Config) pictureHost() (*hosting.Bucket, error) {
 		return nil, nil
 	}
 	region, _ := c.sesPlace()
-	return hosting.New(context.Background(), hosting.Config{Bucket: t.HostBucket, BaseURL: t.HostBaseURL, Region: region, Endpoint: t.S3Endpoint})
+	bucket, prefix, _ := strings.Cut(strings.Trim(t.HostBucket, "/"), "/") // as `templates push` reads it
+	if prefix != "" {
+		prefix += "/"
+	}
+	return hosting.New(context.Background(), hosting.Config{Bucket: bucket, Prefix: prefix, BaseURL: t.HostBaseURL, Region: region, Endpoint: t.S3Endpoint})
 }
 
 // lookup is the templates of cache, as the intake wants them.
