@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -408,6 +409,11 @@ func (in *intake) compile(what expand.Input, sub *mail.Submitter) (c *expand.Com
 	if err := expand.CheckExpandable(what.Raw, what.List); err != nil {
 		return nil, nil, err
 	}
+	if what.Host != nil { // no picture of a mail that may not be sent is put where all can see it
+		if err := in.checkAuthor(sub, what.Raw); err != nil {
+			return nil, nil, err
+		}
+	}
 	if c, err = expand.Compile(what); err != nil {
 		return nil, nil, err
 	}
@@ -468,6 +474,19 @@ func (in *intake) sender(sub *mail.Submitter, from mail.Address) mail.Address {
 		return from
 	}
 	return sub.RewriteFrom
+}
+
+// checkAuthor is checkFrom for a mail that is not compiled yet.
+func (in *intake) checkAuthor(sub *mail.Submitter, raw []byte) error {
+	head, err := expand.ReadHead(raw)
+	if err != nil {
+		return err
+	}
+	from, err := head.From()
+	if err != nil {
+		return err
+	}
+	return in.checkFrom(sub, cmp.Or(sub.RewriteFrom, from))
 }
 
 // checkFrom holds the right to the From header and to a signature for it.

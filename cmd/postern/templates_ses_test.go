@@ -274,6 +274,10 @@ func TestLargePicturesAreHosted(t *testing.T) {
 			if n := o.s3.count("PUT", "/hosted/"); len(mails) != 10 || n-puts > 1 || n == 0 {
 				t.Errorf("%d copies, %d uploads", len(mails), n-puts)
 			}
+			puts = o.s3.count("PUT", "/hosted/")
+			if err := g.submit("promo@lists.example.com", strings.Replace(photograph(name+"x", 220_000), "marketer@example.com", "somebody@else.example", 1)); err == nil || o.s3.count("PUT", "/hosted/") != puts {
+				t.Errorf("a mail that may not be sent: %v, %d uploads", err, o.s3.count("PUT", "/hosted/")-puts)
+			}
 			g.empty()
 			o.s3.shut.Store(true)
 			defer o.s3.shut.Store(false)

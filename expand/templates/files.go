@@ -53,6 +53,9 @@ func (f Files) Template(ctx context.Context, id string) (*expand.Template, error
 		return nil, unknown(id)
 	}
 	root, err := f.open()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, unknown(id) // nobody has made a template yet
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -170,11 +170,23 @@ func TestAPipeIsNotRead(t *testing.T) {
 }
 
 func TestAFolderThatCannotBeReadIsNoUnknownTemplate(t *testing.T) {
-	f := templates.Files{Path: filepath.Join(t.TempDir(), "absent")}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := templates.Files{Path: file}
 	_, err := f.Template(t.Context(), "x")
 	says(t, err, mail.Temporary, "path in [templates]")
 	_, err = f.List(t.Context())
 	says(t, err, mail.Temporary, "path in [templates]")
+}
+
+// A client would send again and again what waits for a folder that nobody made.
+func TestWithoutAFolderThereIsNoTemplate(t *testing.T) {
+	f := templates.Files{Path: filepath.Join(t.TempDir(), "absent")}
+	if _, err := f.Template(t.Context(), "x"); !errors.Is(err, templates.ErrUnknown) {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestListShowsPurposes(t *testing.T) {
