@@ -1,7 +1,6 @@
 package expand
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -122,29 +121,11 @@ func (a *alternator) wrap(p, shown *part) *part {
 	if text == nil {
 		return p
 	}
-	b := a.boundary(text.text.src)
-	if b == "" {
-		return p
-	}
-	raw := []byte("Content-Type: multipart/alternative;\r\n boundary=\"" + b + "\"\r\n\r\n")
-	h, _, _ := readHeader(raw)
-	line := "--" + b
-	return &part{
-		number: p.number, kind: "multipart/alternative", params: map[string]string{"boundary": b}, header: h, head: raw,
-		children: []*part{text, p},
-		gaps:     [][]byte{[]byte(line + "\r\n"), []byte("\r\n" + line + "\r\n"), []byte("\r\n" + line + "--\r\n")},
-	}
-}
-
-// boundary makes one that is the same each time and stands nowhere in the mail.
-func (a *alternator) boundary(text string) string {
-	for a.made++; a.made < 10_000; a.made++ {
-		b := fmt.Sprintf("=_text_%s_%04d", a.c.in.ID, a.made)
-		if !bytes.Contains(a.c.in.Raw, []byte(b)) && !strings.Contains(text, b) {
-			return b
-		}
-	}
-	return ""
+	a.made++
+	b := a.c.boundary(fmt.Sprintf("text%d", a.made), text.text.src)
+	whole := multipart("alternative", b, text, p)
+	whole.number = p.number
+	return whole
 }
 
 func boundaries(p *part) []string {

@@ -112,7 +112,7 @@ func TestTheFieldsAboutTheContentStayWithIt(t *testing.T) {
 		"Content-Transfer-Encoding: base64\nContent-ID: <c@x>\nContent-MD5: none\nMIME-Version: 1.0\n\nPHA+sNa8sTwvcD4=\n"
 	got := string(compileRender(t, raw, "민").Bytes())
 	head, body, _ := strings.Cut(got, "\r\n\r\n")
-	wantIn(t, "header", head, "MIME-Version: 1.0\r\nContent-Type: multipart/alternative;\r\n boundary=\"=_text_"+string(messageID)+"_0001\"")
+	wantIn(t, "header", head, "MIME-Version: 1.0\r\nContent-Type: multipart/alternative;\r\n boundary=\"=_text1_"+string(messageID)+"_0\"")
 	wantNone(t, "header", head, "content-language", "content-id", "content-transfer-encoding", "x-mailer")
 	wantIn(t, "body", body, "Content-Language: ko\r\nContent-ID: <c@x>\r\nContent-Type: text/html; charset=utf-8\r\n")
 	wantNone(t, "body", body, "x-mailer", "subject", "content-md5", "mime-version")
@@ -126,10 +126,10 @@ func TestTheFieldsAboutTheContentStayWithIt(t *testing.T) {
 }
 
 func TestTheNewBoundaryStandsNowhereInTheMail(t *testing.T) {
-	taken := "=_text_" + string(messageID) + "_0001"
+	taken := "=_text1_" + string(messageID) + "_0"
 	for _, page := range []string{"<p>" + taken + "\n--" + taken + "--\n</p>", "<p>x</p><!--\n--" + taken + "\n-->", "<p>&#61;" + taken[1:]} {
 		r := render(t, "From: a@example.com\nContent-Type: text/html\n\n"+page, "민")
-		wantIn(t, "copy", string(r.raw), "boundary=\"=_text_"+string(messageID)+"_0002\"")
+		wantIn(t, "copy", string(r.raw), "boundary=\"=_text1_"+string(messageID)+"_1\"")
 	}
 
 	own := parts("multipart/alternative", "Content-Type: text/html\n\n<pre>--=_b--</pre><p>{{Unsubscribe}}")

@@ -23,9 +23,9 @@ type saying struct {
 	plain, page *part // the other is nil where the author sent one
 }
 
-// contents takes a mail apart. Of alternatives the HTML counts and the text; an AMP
+// contentsOf takes a mail apart. Of alternatives the HTML counts and the text; an AMP
 // part has no place in a template.
-func (c *compiler) contents(root *part) (*contents, error) {
+func contentsOf(root *part) (*contents, error) {
 	got := &contents{}
 	if err := got.take(root); err != nil {
 		return nil, err

@@ -223,7 +223,7 @@ func (f *Fields) Nearest(name string) string {
 	best, least := "", -1
 	for _, n := range f.names {
 		known := letters(n.as)
-		d := editDistance(asked, known)
+		d := EditDistance(asked, known)
 		if d > max(1, max(len(asked), len(known))/3) || d >= min(len(asked), len(known)) {
 			continue
 		}
@@ -241,9 +241,9 @@ func letters(name string) []rune {
 	return r[:min(len(r), maxFieldName)]
 }
 
-// editDistance counts the insertions, deletions, replacements and swaps of
+// EditDistance counts the insertions, deletions, replacements and swaps of
 // neighbours that turn a into b (optimal string alignment).
-func editDistance(a, b []rune) int {
+func EditDistance[T comparable](a, b []T) int {
 	before, prev, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

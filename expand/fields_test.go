@@ -128,3 +128,14 @@ func FuzzFieldsResolve(f *testing.F) {
 		fields.Nearest(name)
 	})
 }
+
+func TestDistanceCountsTypingMistakes(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"a", "", 1}, {"", "abc", 3}, {"spring", "spring", 0}, {"sprng", "spring", 1}, {"spring", "sprinf", 1}, {"sprign", "spring", 1}, {"kitten", "sitting", 3}} {
+		if d := expand.EditDistance([]rune(c.a), []rune(c.b)); d != c.want {
+			t.Errorf("%s, %s: %d, want %d", c.a, c.b, d, c.want)
+		}
+	}
+}

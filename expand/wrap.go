@@ -1,6 +1,7 @@
 package expand
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -153,7 +154,7 @@ func multipart(kind, boundary string, children ...*part) *part {
 func (c *compiler) wrap(root *part) (*part, error) {
 	t := c.in.Template
 	root.show()
-	got, err := c.contents(root)
+	got, err := contentsOf(root)
 	if err != nil {
 		return nil, err
 	}
@@ -197,10 +198,10 @@ func (c *compiler) wrap(root *part) (*part, error) {
 func (c *compiler) assemble(texts, attached []*part) *part {
 	whole := texts[0]
 	if len(texts) > 1 {
-		whole = multipart("alternative", c.boundary("alt"), texts...)
+		whole = multipart("alternative", c.boundary("alt", ""), texts...)
 	}
 	if len(attached) > 0 {
-		whole = multipart("mixed", c.boundary("mix"), append([]*part{whole}, attached...)...)
+		whole = multipart("mixed", c.boundary("mix", ""), append([]*part{whole}, attached...)...)
 	}
 	number(whole, "")
 	return whole
@@ -221,14 +222,15 @@ func (c *compiler) withPictures(w *wrapping, page *part, related []*part) *part 
 	if len(pictures) == 0 {
 		return page
 	}
-	return multipart("related", c.boundary("rel"), append([]*part{page}, pictures...)...)
+	return multipart("related", c.boundary("rel", ""), append([]*part{page}, pictures...)...)
 }
 
-// boundary stands nowhere in the mail and is the same each time.
-func (c *compiler) boundary(kind string) string {
+// boundary stands neither in the mail nor in text that was made from it, and is the
+// same each time; kind tells those of one mail apart.
+func (c *compiler) boundary(kind, made string) string {
 	for n := 0; ; n++ {
-		b := fmt.Sprintf("=_%s_%s_%04d", kind, c.in.ID, n)
-		if !strings.Contains(string(c.in.Raw), b) {
+		b := fmt.Sprintf("=_%s_%s_%d", kind, c.in.ID, n)
+		if !bytes.Contains(c.in.Raw, []byte(b)) && !strings.Contains(made, b) {
 			return b
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
+
+	"postern/expand"
 )
 
 // problems collects what is wrong, in the order of finding; of one key path
@@ -225,7 +227,7 @@ func setDefaults(v reflect.Value) {
 func (d *decoder) advice(path, key string, names []string) string {
 	best, distance := "", 1+len(key)/3
 	for _, name := range names {
-		if n := editDistance(strings.ToLower(key), name); n <= distance {
+		if n := expand.EditDistance([]byte(strings.ToLower(key)), []byte(name)); n <= distance {
 			best, distance = name, n-1
 		}
 	}
@@ -307,25 +309,4 @@ func sortedKeys(m map[string]any) []string {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-// editDistance is Levenshtein's, in bytes.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }

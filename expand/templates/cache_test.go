@@ -417,14 +417,3 @@ func TestMemoryIsBounded(t *testing.T) {
 		}
 	})
 }
-
-func TestDistanceCountsTypingMistakes(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"a", "", 1}, {"", "abc", 3}, {"spring", "spring", 0}, {"sprng", "spring", 1}, {"spring", "sprinf", 1}, {"kitten", "sitting", 3}} {
-		if d := templates.Distance(c.a, c.b); d != c.want {
-			t.Errorf("%s, %s: %d, want %d", c.a, c.b, d, c.want)
-		}
-	}
-}

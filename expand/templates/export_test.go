@@ -16,6 +16,3 @@ func (c Config) Eager() Config {
 	c.limit = rate.NewLimiter(rate.Inf, 1)
 	return c
 }
-
-// Distance is the measure of the names' nearness.
-var Distance = distance

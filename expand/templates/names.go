@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"postern/expand"
 )
 
 const (
@@ -65,7 +67,7 @@ func (n names) unknown(id string) error {
 	}
 	var all []near
 	for _, i := range n.infos[:min(len(n.infos), maxCompared)] {
-		all = append(all, near{i.ID, distance(strings.ToLower(id), strings.ToLower(i.ID))})
+		all = append(all, near{i.ID, expand.EditDistance([]byte(strings.ToLower(id)), []byte(strings.ToLower(i.ID)))})
 	}
 	slices.SortStableFunc(all, func(a, b near) int { return cmp.Compare(a.d, b.d) })
 	var shown []string
@@ -77,25 +79,4 @@ func (n names) unknown(id string) error {
 		e.Public += fmt.Sprintf(" and %d more", more)
 	}
 	return e
-}
-
-// distance is how many letters must be typed otherwise (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := diagonal
-			if a[i] != b[j] {
-				d++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(d, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
