@@ -163,6 +163,12 @@ type Message struct {
 	// they were told, once, that copies are late.
 	ToldAt   time.Time `json:"told_at,omitzero"`
 	WarnedAt time.Time `json:"warned_at,omitzero"`
+	// Stopped is the last pause that the gateway itself made. Counted is what had come of
+	// the message when it was last resumed by hand: the breaker counts what comes after.
+	Stopped *Stop `json:"stopped,omitempty"`
+	Counted Tally `json:"counted,omitzero"`
+	// Forecast is set while the message cannot be out today.
+	Forecast *Forecast `json:"forecast,omitempty"`
 }
 
 // Notice is what a notice tells; "" is a mail that is none.
@@ -173,6 +179,9 @@ const (
 	NoticeDelayed    Notice = "delayed"    // copies of it are late
 	NoticeOperator   Notice = "operator"   // to the operator: lane, disk
 	NoticePostmaster Notice = "postmaster" // to the operator: mail that came for postmaster@
+	NoticePaused     Notice = "paused"     // the gateway itself has paused the sender's mail
+	NoticeSlow       Notice = "slow"       // the sender's mail will not be out today
+	NoticeComplaints Notice = "complaints" // to the owner of a list: who calls its mail spam
 )
 
 // Answerable says that the sender is told what becomes of the message: there is
@@ -268,6 +277,10 @@ type Copy struct {
 	At         time.Time // when State was set
 	LastError  string    // upstream's words, or ours
 	UpstreamID string    // the id upstream gave the accepted mail
+
+	Outcome      Outcome   // of a copy that upstream accepted, or refused as undeliverable
+	OutcomeAt    time.Time // when that happened, as the event says
+	OutcomeWords string    // the receiving server's words
 }
 
 // Key is the copy's key within its message: the normalised address. There is

@@ -29,11 +29,14 @@ func (c *LaneConfig) reserved() int {
 type LaneStatus struct {
 	Name     string     `json:"name"`
 	Driver   string     `json:"driver"`
-	State    string     `json:"state"`            // running, slowed, paused
-	Reason   string     `json:"reason,omitempty"` // of the pause, in words
-	Class    mail.Class `json:"-"`                // of the pause: Unreachable, AccountWide, QuotaSpent or Uncertain
-	Until    time.Time  `json:"until,omitzero"`   // when a paused lane is tried again
-	Rate     float64    `json:"rate,omitempty"`   // copies a second it may send now; 0: no limit
+	State    string     `json:"state"`               // running, slowed, paused
+	Reason   string     `json:"reason,omitempty"`    // of the pause, in words
+	Remedy   string     `json:"remedy,omitempty"`    // what a person can do about it
+	Class    mail.Class `json:"-"`                   // of the pause: Unreachable, AccountWide, QuotaSpent or Uncertain
+	ByHand   bool       `json:"by_hand,omitempty"`   // somebody paused it, and it stays so until somebody resumes it
+	BulkHeld string     `json:"bulk_held,omitempty"` // why bulk mail alone waits, until somebody resumes the lane
+	Until    time.Time  `json:"until,omitzero"`      // when a paused lane is tried again
+	Rate     float64    `json:"rate,omitempty"`      // copies a second it may send now; 0: no limit
 	InFlight int        `json:"in_flight"`
 }
 
@@ -69,6 +72,9 @@ type gate struct {
 	pause    time.Duration // the last one, for doubling
 	inFlight int
 	unknown  int // Uncertain results since upstream was last reached
+
+	byHand   string // why somebody paused the lane; "": nobody did
+	bulkHeld string // why bulk mail waits; "": it does not
 }
 
 func newGate(limit float64) *gate { return &gate{limit: limit, rate: limit} }
@@ -80,6 +86,9 @@ func newGate(limit float64) *gate { return &gate{limit: limit, rate: limit} }
 func (g *gate) allow(n int, now time.Time) (room int, bulkFirst bool, next time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.byHand != "" {
+		return 0, false, time.Time{} // until the dispatcher is nudged
+	}
 	if g.paused {
 		if now.Before(g.until) || g.inFlight > 0 {
 			return 0, false, later(g.until, now.Add(firstPause/10))
@@ -208,8 +217,10 @@ func (g *gate) ease(now time.Time) {
 func (g *gate) status(s *LaneStatus, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s.State, s.Rate, s.InFlight = "running", g.rate, g.inFlight
+	s.State, s.Rate, s.InFlight, s.BulkHeld = "running", g.rate, g.inFlight, g.bulkHeld
 	switch {
+	case g.byHand != "":
+		s.State, s.Reason, s.ByHand = "paused", g.byHand, true
 	case g.paused:
 		s.State, s.Class, s.Reason, s.Until = "paused", g.class, g.reason, g.until
 	case g.rate != g.limit:

@@ -78,8 +78,12 @@ func New(cfg Config) (*Relay, error) {
 		if lc.Concurrency < 1 {
 			return nil, fmt.Errorf("lane %s: concurrency is %d; it must be at least 1", lc.Name, lc.Concurrency)
 		}
-		r.lanes = append(r.lanes, &lane{LaneConfig: lc, r: r, gate: newGate(lc.Rate), nudge: make(chan struct{}, 1),
-			work: make(chan spool.Claim, lc.Concurrency), ended: make(chan spool.Settled, lc.Concurrency)})
+		l := &lane{LaneConfig: lc, r: r, gate: newGate(lc.Rate), nudge: make(chan struct{}, 1),
+			work: make(chan spool.Claim, lc.Concurrency), ended: make(chan spool.Settled, lc.Concurrency)}
+		if err := l.restore(); err != nil {
+			return nil, err
+		}
+		r.lanes = append(r.lanes, l)
 	}
 	return r, nil
 }
@@ -218,6 +222,9 @@ func (l *lane) turn(ctx context.Context, ended []spool.Settled, room spool.Room)
 	}
 	if room.All > 0 {
 		room.All, room.BulkFirst, next = l.gate.allow(room.All, now)
+	}
+	if l.gate.holdsBulk() {
+		room.Bulk, room.BulkFirst = 0, false
 	}
 	begun, err = l.r.cfg.Spool.Turn(context.WithoutCancel(ctx), ended, l.Name, room, now)
 	if err != nil {

@@ -53,6 +53,7 @@ type checker struct {
 	claims, addrs int
 	kept          int // bodies in spool.db
 	untold        int
+	complaints    int
 	total         int
 }
 
@@ -78,7 +79,8 @@ func (c *checker) pages(db *bolt.DB) error {
 // messages checks each message and, with it, its copies.
 func (c *checker) messages(ctx context.Context, s *Spool, t *txn) error {
 	err := t.counts.ForEach(func(_, v []byte) error {
-		c.total += decodeCounts(v).Total()
+		n, _ := decodeCounts(v)
+		c.total += n.Total()
 		return nil
 	})
 	if err != nil {
@@ -99,9 +101,9 @@ func (c *checker) messages(ctx context.Context, s *Spool, t *txn) error {
 		} else if _, err := os.Stat(s.path(id, ".eml")); err != nil {
 			c.bodiless = append(c.bodiless, id)
 		}
-		counts := c.copies(t, id)
-		if stored := decodeCounts(t.counts.Get(k)); stored != counts {
-			c.problem("message %s: the counts say %v and the copies %v", id, stored, counts)
+		counts, outcomes := c.copies(t, id)
+		if stored, come := decodeCounts(t.counts.Get(k)); stored != counts || come != outcomes {
+			c.problem("message %s: the counts say %v %v and the copies %v %v", id, stored, come, counts, outcomes)
 		}
 		e := &change{msg: &m, counts: counts}
 		if active := t.active.Get(k) != nil; active == finished(e) {
@@ -111,7 +113,7 @@ func (c *checker) messages(ctx context.Context, s *Spool, t *txn) error {
 	})
 }
 
-func (c *checker) copies(t *txn, id mail.ID) (counts mail.Counts) {
+func (c *checker) copies(t *txn, id mail.ID) (counts mail.Counts, outcomes mail.Outcomes) {
 	key := id.Bytes()
 	cur := t.copies.Cursor()
 	for k, v := cur.Seek(key[:]); bytes.HasPrefix(k, key[:]); k, v = cur.Next() {
@@ -128,6 +130,14 @@ func (c *checker) copies(t *txn, id mail.ID) (counts mail.Counts) {
 			state = mail.InFlight
 		}
 		counts[state]++
+		if cp.Outcome != mail.NoOutcome {
+			outcomes[cp.Outcome]++
+		}
+		if t.complaints.Get(k) != nil {
+			if c.complaints++; cp.Outcome != mail.Complained {
+				c.problem("message %s copy %d (%s) is %q, and listed among the complaints that are to be told", id, seq, cp.To, cp.Outcome)
+			}
+		}
 		if a := t.address.Get(addressKey(cp.Key(), id)); len(a) != 4 || binary.BigEndian.Uint32(a) != seq {
 			c.problem("message %s copy %d (%s) is not in the index by address", id, seq, cp.To)
 		}
@@ -148,7 +158,7 @@ func (c *checker) copies(t *txn, id mail.ID) (counts mail.Counts) {
 			c.progress(c.seen, c.total)
 		}
 	}
-	return counts
+	return counts, outcomes
 }
 
 // indexes looks for entries that no row answers to.
@@ -166,6 +176,7 @@ func (c *checker) indexes(ctx context.Context, t *txn) error {
 		{"due", t.due, new(int), &c.dues},
 		{"claims", t.claims, new(int), &c.claims},
 		{"untold", t.untold, new(int), &c.untold},
+		{"complaints", t.complaints, new(int), &c.complaints},
 	} {
 		err := b.bucket.ForEach(func(_, _ []byte) error {
 			*b.n++
@@ -341,10 +352,12 @@ func (t *txn) drop(id mail.ID, key []byte) (copies int, dropped bool, err error)
 }
 
 // keepUntold lets the retention of a message begin anew while its sender has yet to be
-// told of failures, which are told up to an hour late.
+// told of failures, or the list's owner of complaints, which are told up to an hour late.
 func (t *txn) keepUntold(id mail.ID, finished []byte) (keeps bool, err error) {
 	key := id.Bytes()
-	if k, _ := t.untold.Cursor().Seek(key[:]); !bytes.HasPrefix(k, key[:]) {
+	failed, _ := t.untold.Cursor().Seek(key[:])
+	complained, _ := t.complaints.Cursor().Seek(key[:])
+	if !bytes.HasPrefix(failed, key[:]) && !bytes.HasPrefix(complained, key[:]) {
 		return false, nil
 	}
 	m, _, err := t.edit(id)
@@ -357,9 +370,10 @@ func (t *txn) keepUntold(id mail.ID, finished []byte) (keeps bool, err error) {
 
 func (t *txn) forget(e *change, c *mail.Copy) error {
 	e.counts[c.State]--
+	e.raise(c.Outcome, mail.NoOutcome)
 	e.changed = true
 	key := copyKey(c.Message, c.Seq)
-	err := errors.Join(t.copies.Delete(key), t.untold.Delete(key), t.address.Delete(addressKey(c.Key(), c.Message)))
+	err := errors.Join(t.copies.Delete(key), t.untold.Delete(key), t.complaints.Delete(key), t.address.Delete(addressKey(c.Key(), c.Message)))
 	if c.UpstreamID != "" {
 		err = errors.Join(err, t.upstream.Delete([]byte(c.UpstreamID)))
 	}

@@ -25,6 +25,8 @@ type Result struct {
 	Spent      bool       // the attempt counts as one of the copy's
 	Error      string     // upstream's words, or ours; "" keeps the last ones unless Sent
 	UpstreamID string
+	// Outcome, of a copy that failed: Bounced when it was refused as undeliverable.
+	Outcome mail.Outcome
 }
 
 // Settled is the end of an attempt: the claim, and what came of it.
@@ -176,6 +178,9 @@ func (t *txn) settle(claim Claim, r Result) error {
 	if r.Spent {
 		c.Attempts++
 	}
+	if accepted(c) && r.State != mail.Sent { // an event said so while this attempt was under way
+		r = Result{State: mail.Sent, At: r.At}
+	}
 	if r.Error != "" || r.State == mail.Sent {
 		c.LastError = clip(r.Error)
 	}
@@ -184,6 +189,10 @@ func (t *txn) settle(claim Claim, r Result) error {
 		if err := t.upstream.Put([]byte(c.UpstreamID), key); err != nil {
 			return err
 		}
+	}
+	if r.Outcome > c.Outcome {
+		e.raise(c.Outcome, r.Outcome)
+		c.Outcome, c.OutcomeAt, c.OutcomeWords = r.Outcome, r.At, clip(r.Error)
 	}
 	return t.move(c, mail.InFlight, r.State, r.Due, r.At)
 }

@@ -219,7 +219,7 @@ func (s *Spool) apply(t *txn) {
 			s.schedule.remove(id)
 			continue
 		}
-		s.setLive(id, &entry{e.msg, e.counts})
+		s.setLive(id, &entry{e.msg, e.counts, e.outcomes})
 		s.place(e.msg, e.next)
 	}
 }
@@ -305,7 +305,7 @@ type txn struct {
 	s  *Spool
 	tx *bolt.Tx
 
-	messages, bodies, counts, active, copies, address, due, claims, upstream, repeats, finished, untold *bolt.Bucket
+	messages, bodies, counts, active, copies, address, due, claims, upstream, repeats, finished, untold, complaints, lanes *bolt.Bucket
 
 	entries map[mail.ID]*change
 	telling bool // a failure was added to untold
@@ -313,13 +313,14 @@ type txn struct {
 
 // change is a message within a transaction.
 type change struct {
-	msg     *mail.Message
-	counts  mail.Counts
-	was     bool      // in the active bucket before
-	changed bool      // anything to write
-	edited  bool      // msg itself was replaced
-	gone    bool      // the message was removed
-	next    time.Time // earliest due copy, set by flush
+	msg      *mail.Message
+	counts   mail.Counts
+	outcomes mail.Outcomes
+	was      bool      // in the active bucket before
+	changed  bool      // anything to write
+	edited   bool      // msg itself was replaced
+	gone     bool      // the message was removed
+	next     time.Time // earliest due copy, set by flush
 }
 
 func newTxn(s *Spool, tx *bolt.Tx) *txn {
@@ -328,7 +329,8 @@ func newTxn(s *Spool, tx *bolt.Tx) *txn {
 		messages: tx.Bucket(bMessages), bodies: tx.Bucket(bBodies), counts: tx.Bucket(bCounts), active: tx.Bucket(bActive),
 		copies: tx.Bucket(bCopies), address: tx.Bucket(bAddress), due: tx.Bucket(bDue),
 		claims: tx.Bucket(bClaims), upstream: tx.Bucket(bUpstream), repeats: tx.Bucket(bRepeats),
-		finished: tx.Bucket(bFinished), untold: tx.Bucket(bUntold), entries: map[mail.ID]*change{},
+		finished: tx.Bucket(bFinished), untold: tx.Bucket(bUntold), complaints: tx.Bucket(bComplaints), lanes: tx.Bucket(bLanes),
+		entries: map[mail.ID]*change{},
 	}
 }
 
@@ -344,7 +346,7 @@ func (t *txn) entry(id mail.ID) (*change, error) {
 	l := t.s.live[id]
 	t.s.mu.RUnlock()
 	if l != nil {
-		e := &change{msg: l.msg, counts: l.counts, was: true}
+		e := &change{msg: l.msg, counts: l.counts, outcomes: l.outcomes, was: true}
 		t.entries[id] = e
 		return e, nil
 	}
@@ -357,7 +359,8 @@ func (t *txn) entry(id mail.ID) (*change, error) {
 	if err := json.Unmarshal(b, m); err != nil {
 		return nil, fmt.Errorf("the row of message %s is damaged: %w", id, err)
 	}
-	e := &change{msg: m, counts: decodeCounts(t.counts.Get(key[:])), was: t.active.Get(key[:]) != nil}
+	e := &change{msg: m, was: t.active.Get(key[:]) != nil}
+	e.counts, e.outcomes = decodeCounts(t.counts.Get(key[:]))
 	t.entries[id] = e
 	return e, nil
 }
@@ -398,7 +401,7 @@ func (t *txn) flush() error {
 
 func (t *txn) finish(id mail.ID) {
 	m, _, _ := t.edit(id)
-	m.State, m.Reason = mail.Done, ""
+	m.State, m.Reason, m.Forecast = mail.Done, "", nil
 }
 
 func (t *txn) write(id mail.ID, e *change) error {
@@ -408,7 +411,7 @@ func (t *txn) write(id mail.ID, e *change) error {
 			return err
 		}
 	}
-	if err := t.counts.Put(key[:], encodeCounts(e.counts)); err != nil {
+	if err := t.counts.Put(key[:], encodeCounts(e.counts, e.outcomes)); err != nil {
 		return err
 	}
 	switch open := !finished(e); {
@@ -436,3 +439,17 @@ func (e *change) count(from, to mail.State, n int) {
 	e.counts[to] += n
 	e.changed = true
 }
+
+// raise counts that a copy's outcome has changed.
+func (e *change) raise(from, to mail.Outcome) {
+	if from != mail.NoOutcome {
+		e.outcomes[from]--
+	}
+	if to != mail.NoOutcome {
+		e.outcomes[to]++
+	}
+	e.changed = e.changed || from != to
+}
+
+// summary is the message as others see it.
+func (e *change) summary() Summary { return Summary{*e.msg, e.counts, e.outcomes} }

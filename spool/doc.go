@@ -11,7 +11,7 @@
 //
 //	messages  ID                      → the message (JSON)
 //	bodies    ID                      → a small ordinary mail as it was received
-//	counts    ID                      → copies by state
+//	counts    ID                      → copies by state and by outcome
 //	active    ID                      → messages that are not finished
 //	copies    ID seq                  → the copy's row
 //	address   address key, 0, ID      → seq: one copy per address and message
@@ -21,6 +21,8 @@
 //	repeats   fingerprint             → the message that a submission became
 //	finished  time ID                 → finished messages, for retention
 //	untold    ID seq                  → copies whose failure the sender has yet to be told
+//	complaints ID seq                 → complaints that the owner of the list has yet to be told
+//	lanes     name                    → what the relay keeps about a lane
 //
 // # The order of events
 //
@@ -32,6 +34,9 @@
 // on disk before anything is sent; [Spool.Settle] commits its result. Whatever
 // is in `claims` when a spool is opened had begun and has no result: those
 // copies become uncertain, never queued and never failed.
+//
+// [Spool.Observe] commits what events say of copies. An event proves that upstream has
+// the copy: it settles one that is uncertain, or under way.
 //
 // All writes go through one goroutine (commit.go) which puts whatever waits
 // into one transaction, so that concurrent callers share the cost of a sync.

@@ -8,14 +8,16 @@ import (
 	"slices"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
+
 	"postern/mail"
 )
 
 // Telling is what a notice tells its reader, and of which messages.
 type Telling struct {
-	Kind   mail.Notice // NoticeFailed or NoticeDelayed
+	Kind   mail.Notice // NoticeFailed, NoticeDelayed, NoticePaused, NoticeSlow or NoticeComplaints
 	About  []mail.ID   // several only for NoticeDelayed
-	Copies []uint32    // for NoticeFailed: the failed ones of About[0]
+	Copies []uint32    // for NoticeFailed and NoticeComplaints: those of About[0]
 	Seen   time.Time   // and when they were looked up: what fails anew after it is told anew
 	At     time.Time
 }
@@ -32,26 +34,31 @@ func (s *Spool) TellWake() <-chan struct{} { return s.tell }
 
 // Untold lists up to limit messages with failures that are still to be told, in
 // order of their ids, after the given one ("" for the first).
-func (s *Spool) Untold(after mail.ID, limit int) ([]Untold, error) {
-	var list []Untold
-	err := s.view(func(t *txn) error {
-		c := t.untold.Cursor()
-		k, v := c.First()
-		if after != "" {
-			k, v = c.Seek(lastOf(after))
-		}
-		for k != nil && len(list) < limit {
-			id, _ := splitKey(k)
-			e, err := t.stored(id)
-			if err != nil {
-				return err
-			}
-			list = append(list, Untold{Summary{*e.msg, e.counts}, time.UnixMilli(int64(binary.BigEndian.Uint64(v)))})
-			k, v = c.Seek(lastOf(id))
-		}
-		return nil
+func (s *Spool) Untold(after mail.ID, limit int) (list []Untold, err error) {
+	err = s.view(func(t *txn) error {
+		list, err = t.listed(t.untold, after, limit)
+		return err
 	})
 	return list, err
+}
+
+// listed reads the messages that an index of copies names.
+func (t *txn) listed(index *bolt.Bucket, after mail.ID, limit int) (list []Untold, err error) {
+	c := index.Cursor()
+	k, v := c.First()
+	if after != "" {
+		k, v = c.Seek(lastOf(after))
+	}
+	for k != nil && len(list) < limit {
+		id, _ := splitKey(k)
+		e, err := t.stored(id)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Untold{e.summary(), time.UnixMilli(int64(binary.BigEndian.Uint64(v)))})
+		k, v = c.Seek(lastOf(id))
+	}
+	return list, nil
 }
 
 // lastOf is above every key of a message's copies and below those of the next one.
@@ -61,19 +68,26 @@ func lastOf(id mail.ID) []byte { return append(copyKey(id, ^uint32(0)), 0) }
 // limit of the copies, and the numbers of all.
 func (s *Spool) UntoldCopies(id mail.ID, limit int) (copies []mail.Copy, seqs []uint32, err error) {
 	err = s.view(func(t *txn) error {
-		key := id.Bytes()
-		return prefix(t.untold, key[:], func(k, _ []byte) (bool, error) {
-			_, seq := splitKey(k)
-			seqs = append(seqs, seq)
-			if len(copies) < limit {
-				c, err := t.shown(k, t.copies.Get(k))
-				if err != nil {
-					return false, err
-				}
-				copies = append(copies, c)
+		copies, seqs, err = t.listedCopies(t.untold, id, limit)
+		return err
+	})
+	return copies, seqs, err
+}
+
+// listedCopies reads those copies of a message that an index names.
+func (t *txn) listedCopies(index *bolt.Bucket, id mail.ID, limit int) (copies []mail.Copy, seqs []uint32, err error) {
+	key := id.Bytes()
+	err = prefix(index, key[:], func(k, _ []byte) (bool, error) {
+		_, seq := splitKey(k)
+		seqs = append(seqs, seq)
+		if len(copies) < limit {
+			c, err := t.shown(k, t.copies.Get(k))
+			if err != nil {
+				return false, err
 			}
-			return true, nil
-		})
+			copies = append(copies, c)
+		}
+		return true, nil
 	})
 	return copies, seqs, err
 }
@@ -150,19 +164,43 @@ func (t *txn) tells(tells *Telling) error {
 		if err != nil {
 			return err
 		}
-		if tells.Kind == mail.NoticeDelayed {
+		switch tells.Kind {
+		case mail.NoticeDelayed:
 			m.WarnedAt = tells.At
+		case mail.NoticePaused:
+			if m.Stopped != nil {
+				stop := *m.Stopped
+				stop.ToldAt = tells.At
+				m.Stopped = &stop
+			}
+		case mail.NoticeSlow:
+			if m.Forecast != nil {
+				f := *m.Forecast
+				f.ToldAt = tells.At
+				m.Forecast = &f
+			}
+		case mail.NoticeComplaints:
+			err = t.unlist(t.complaints, id, tells)
+		default:
+			m.ToldAt = tells.At
+			err = t.unlist(t.untold, id, tells)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unlist takes off an index what is told, but not what came anew since it was seen.
+func (t *txn) unlist(index *bolt.Bucket, id mail.ID, tells *Telling) error {
+	for _, seq := range tells.Copies {
+		key := copyKey(id, seq)
+		if v := index.Get(key); v == nil || int64(binary.BigEndian.Uint64(v)) > tells.Seen.UnixMilli() {
 			continue
 		}
-		m.ToldAt = tells.At
-		for _, seq := range tells.Copies {
-			key := copyKey(id, seq)
-			if v := t.untold.Get(key); v == nil || int64(binary.BigEndian.Uint64(v)) > tells.Seen.UnixMilli() {
-				continue
-			}
-			if err := t.untold.Delete(key); err != nil {
-				return err
-			}
+		if err := index.Delete(key); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -16,7 +16,15 @@ import (
 // Summary is a message with its counts.
 type Summary struct {
 	mail.Message
-	Counts mail.Counts
+	Counts   mail.Counts
+	Outcomes mail.Outcomes // of its copies, as far as events have come
+}
+
+// Tally is what has come of the message so far.
+func (s *Summary) Tally() mail.Tally { return tallyOf(s.Counts, s.Outcomes) }
+
+func tallyOf(c mail.Counts, o mail.Outcomes) mail.Tally {
+	return mail.Tally{Answered: c[mail.Sent] + c[mail.CopyFailed], Bounced: o[mail.Bounced], Complained: o[mail.Complained]}
 }
 
 // Refused is why an operator's command does not fit the message's state.
@@ -43,7 +51,7 @@ func (s *Spool) Messages(before mail.ID, limit int) ([]Summary, error) {
 			if err := json.Unmarshal(v, &sum.Message); err != nil {
 				return fmt.Errorf("the row of message %s is damaged: %w", mail.IDFromBytes([16]byte(k)), err)
 			}
-			sum.Counts = decodeCounts(t.counts.Get(k))
+			sum.Counts, sum.Outcomes = decodeCounts(t.counts.Get(k))
 			list = append(list, sum)
 		}
 		return nil
@@ -57,7 +65,7 @@ func (s *Spool) Message(id mail.ID) (Summary, error) {
 	err := s.view(func(t *txn) error {
 		e, err := t.stored(id)
 		if err == nil {
-			sum = Summary{*e.msg, e.counts}
+			sum = e.summary()
 		}
 		return err
 	})
@@ -124,7 +132,7 @@ func (s *Spool) OpenCopies() int {
 	return s.open
 }
 
-// Pause stops a message: nothing of it is claimed until Resume. Attempts that
+// Pause stops a message for a person: nothing of it is claimed until Resume. Attempts that
 // have begun end as they end.
 func (s *Spool) Pause(ctx context.Context, id mail.ID, reason string) error {
 	return s.change(ctx, id, func(m *mail.Message) error {
@@ -142,7 +150,11 @@ func (s *Spool) Pause(ctx context.Context, id mail.ID, reason string) error {
 // Resume sets a paused message going again, or begins the release of a held one:
 // its recipients are asked for once more (see Expanding) and then it is sent.
 func (s *Spool) Resume(ctx context.Context, id mail.ID) error {
-	return s.change(ctx, id, func(m *mail.Message) error {
+	return s.update(ctx, func(t *txn) error {
+		m, e, err := t.edit(id)
+		if err != nil {
+			return err
+		}
 		switch {
 		case m.State == mail.Held && !m.Releasing:
 			m.Releasing, m.Checkpoint, m.Reason = true, nil, "being released: the directory is asked again who is subscribed"
@@ -155,6 +167,7 @@ func (s *Spool) Resume(ctx context.Context, id mail.ID) error {
 		default:
 			return refuse("message %s is %s; only a held or paused message can be resumed", id, m.State)
 		}
+		m.Counted = tallyOf(e.counts, e.outcomes)
 		return nil
 	})
 }
@@ -254,6 +267,9 @@ func (t *txn) retryOne(id mail.ID, to mail.Address) error {
 func (t *txn) requeue(c *mail.Copy) error {
 	now := time.Now()
 	c.Attempts = 0
+	if err := t.unlearn(c); err != nil {
+		return err
+	}
 	if err := t.move(c, c.State, mail.Queued, now, now); err != nil {
 		return err
 	}
@@ -347,7 +363,9 @@ func (t *txn) stored(id mail.ID) (*change, error) {
 	if err := json.Unmarshal(b, m); err != nil {
 		return nil, fmt.Errorf("the row of message %s is damaged: %w", id, err)
 	}
-	return &change{msg: m, counts: decodeCounts(t.counts.Get(key[:])), was: t.active.Get(key[:]) != nil}, nil
+	e := &change{msg: m, was: t.active.Get(key[:]) != nil}
+	e.counts, e.outcomes = decodeCounts(t.counts.Get(key[:]))
+	return e, nil
 }
 
 // view runs fn in a read transaction.

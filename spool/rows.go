@@ -9,8 +9,9 @@ import (
 	"postern/mail"
 )
 
-// rowVersion is the first octet of a copy's row.
-const rowVersion = 1
+// rowVersion is the first octet of a copy's row. Version 1, of formats up to 3, has no
+// outcome.
+const rowVersion = 2
 
 var errRow = errors.New("the row of a copy is damaged")
 
@@ -36,12 +37,17 @@ func encodeCopy(c *mail.Copy) []byte {
 	for _, v := range c.Values {
 		b = appendString(b, v)
 	}
-	return b
+	if c.Outcome == mail.NoOutcome {
+		return append(b, 0)
+	}
+	b = append(b, byte(c.Outcome))
+	b = binary.AppendVarint(b, millis(c.OutcomeAt))
+	return appendString(b, c.OutcomeWords)
 }
 
 func decodeCopy(id mail.ID, seq uint32, b []byte) (mail.Copy, error) {
 	c := mail.Copy{Message: id, Seq: seq}
-	if len(b) < 2 || b[0] != rowVersion || b[1] >= byte(mail.NumStates) {
+	if len(b) < 2 || b[0] < 1 || b[0] > rowVersion || b[1] >= byte(mail.NumStates) {
 		return c, fmt.Errorf("%w: message %s copy %d", errRow, id, seq)
 	}
 	r := reader{b: b[2:]}
@@ -64,10 +70,25 @@ func decodeCopy(id mail.ID, seq uint32, b []byte) (mail.Copy, error) {
 	} else if n > 0 {
 		r.bad = true
 	}
+	if b[0] > 1 {
+		r.outcome(&c)
+	}
 	if r.bad || len(r.b) != 0 {
 		return c, fmt.Errorf("%w: message %s copy %d", errRow, id, seq)
 	}
 	return c, nil
+}
+
+func (r *reader) outcome(c *mail.Copy) {
+	o := r.uvarint()
+	if o >= mail.NumOutcomes {
+		r.bad = true
+		return
+	}
+	if c.Outcome = mail.Outcome(o); c.Outcome != mail.NoOutcome {
+		c.OutcomeAt = fromMillis(r.varint())
+		c.OutcomeWords = r.string()
+	}
 }
 
 func millis(t time.Time) int64 {
@@ -124,21 +145,33 @@ func (r *reader) string() string {
 	return s
 }
 
-func encodeCounts(c mail.Counts) []byte {
-	b := make([]byte, 0, 4*len(c))
+// encodeCounts writes how many copies are in each state, and then how many have each
+// outcome, which formats up to 3 have not.
+func encodeCounts(c mail.Counts, o mail.Outcomes) []byte {
+	b := make([]byte, 0, 4*(len(c)+len(o)))
 	for _, n := range c {
+		b = binary.BigEndian.AppendUint32(b, uint32(n))
+	}
+	for _, n := range o {
 		b = binary.BigEndian.AppendUint32(b, uint32(n))
 	}
 	return b
 }
 
-func decodeCounts(b []byte) (c mail.Counts) {
-	for i := range c {
-		if len(b) >= 4*(i+1) {
-			c[i] = int(binary.BigEndian.Uint32(b[4*i:]))
+func decodeCounts(b []byte) (c mail.Counts, o mail.Outcomes) {
+	next := func() (n int) {
+		if len(b) >= 4 {
+			n, b = int(binary.BigEndian.Uint32(b)), b[4:]
 		}
+		return n
 	}
-	return c
+	for i := range c {
+		c[i] = next()
+	}
+	for i := range o {
+		o[i] = next()
+	}
+	return c, o
 }
 
 func copyKey(id mail.ID, seq uint32) []byte {

@@ -21,8 +21,9 @@ import (
 
 // Format is the version of everything that this package writes. An older spool
 // is migrated when it is opened, a newer one is refused. Format 1 had no bodies in
-// spool.db, format 2 no list of failures that are still to be told.
-const Format = 3
+// spool.db, format 2 no list of failures that are still to be told, format 3 no outcomes
+// of copies and nothing about lanes.
+const Format = 4
 
 const (
 	dbName    = "spool.db"
@@ -40,19 +41,21 @@ var (
 )
 
 var (
-	bMeta     = []byte("meta")
-	bMessages = []byte("messages")
-	bBodies   = []byte("bodies")
-	bCounts   = []byte("counts")
-	bActive   = []byte("active")
-	bCopies   = []byte("copies")
-	bAddress  = []byte("address")
-	bDue      = []byte("due")
-	bClaims   = []byte("claims")
-	bUpstream = []byte("upstream")
-	bRepeats  = []byte("repeats")
-	bFinished = []byte("finished")
-	bUntold   = []byte("untold")
+	bMeta       = []byte("meta")
+	bMessages   = []byte("messages")
+	bBodies     = []byte("bodies")
+	bCounts     = []byte("counts")
+	bActive     = []byte("active")
+	bCopies     = []byte("copies")
+	bAddress    = []byte("address")
+	bDue        = []byte("due")
+	bClaims     = []byte("claims")
+	bUpstream   = []byte("upstream")
+	bRepeats    = []byte("repeats")
+	bFinished   = []byte("finished")
+	bUntold     = []byte("untold")
+	bComplaints = []byte("complaints")
+	bLanes      = []byte("lanes")
 
 	kFormat = []byte("format")
 	kOpen   = []byte("open") // present while a process has the spool open
@@ -103,8 +106,9 @@ type Spool struct {
 // entry is a message with its counts, as last committed. It is never changed
 // in place.
 type entry struct {
-	msg    *mail.Message
-	counts mail.Counts
+	msg      *mail.Message
+	counts   mail.Counts
+	outcomes mail.Outcomes
 }
 
 // Open opens or makes the spool in dir. After an unclean end it checks every
@@ -227,7 +231,7 @@ func migrate(tx *bolt.Tx, meta *bolt.Bucket) error {
 			return fmt.Errorf("this spool has format %d, and this version of postern knows formats up to %d; run the version that wrote it, or a newer one", f, Format)
 		}
 	}
-	for _, name := range [][]byte{bMessages, bBodies, bCounts, bActive, bCopies, bAddress, bDue, bClaims, bUpstream, bRepeats, bFinished, bUntold} {
+	for _, name := range [][]byte{bMessages, bBodies, bCounts, bActive, bCopies, bAddress, bDue, bClaims, bUpstream, bRepeats, bFinished, bUntold, bComplaints, bLanes} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}
@@ -266,7 +270,11 @@ func (s *Spool) settleClaims(tx *bolt.Tx) error {
 		if err != nil {
 			return err
 		}
-		if err := t.move(c, mail.InFlight, mail.Unknown, s.redue(e.msg, now), now); err != nil {
+		state, due := mail.Unknown, s.redue(e.msg, now)
+		if accepted(c) {
+			state, due, c.LastError = mail.Sent, time.Time{}, ""
+		}
+		if err := t.move(c, mail.InFlight, state, due, now); err != nil {
 			return err
 		}
 	}
@@ -286,7 +294,7 @@ func (s *Spool) loadActive() error {
 			if err != nil {
 				return err
 			}
-			s.setLive(id, &entry{e.msg, e.counts})
+			s.setLive(id, &entry{e.msg, e.counts, e.outcomes})
 			s.place(e.msg, t.nextDue(id))
 			return nil
 		})

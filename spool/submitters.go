@@ -36,7 +36,8 @@ func (s *Spool) Submitted(since time.Time, fn func(Submitted)) error {
 			}
 			n := 1
 			if row.List == nil {
-				n = decodeCounts(t.counts.Get(k)).Total()
+				states, _ := decodeCounts(t.counts.Get(k))
+				n = states.Total()
 			}
 			fn(Submitted{row.Submitter, row.AcceptedAt, n})
 		}
