@@ -12,9 +12,10 @@ import (
 
 // laneRow is what the spool keeps about a lane over a restart.
 type laneRow struct {
-	Version int     `json:"version"`
-	Paused  *paused `json:"paused,omitempty"`    // by hand
-	Held    *paused `json:"bulk_held,omitempty"` // bulk mail alone, by the breaker
+	Version int         `json:"version"`
+	Paused  *paused     `json:"paused,omitempty"`    // by hand
+	Held    *paused     `json:"bulk_held,omitempty"` // bulk mail alone, by the breaker
+	Day     []hourTally `json:"day,omitempty"`       // what came of the copies of the last day
 }
 
 // paused is why something waits for somebody.
@@ -64,6 +65,7 @@ func (l *lane) restore() error {
 		return err
 	}
 	l.gate.hold(row)
+	l.rolling.set(row.Day)
 	return nil
 }
 
@@ -98,12 +100,13 @@ func (r *Relay) ResumeLane(ctx context.Context, name string) error {
 	if err := r.editLane(ctx, name, resumed); err != nil {
 		return err
 	}
+	r.lane(name).rolling.set(nil)
 	r.lane(name).gate.tryNow(time.Now())
 	r.lane(name).nudgeDispatch()
 	return nil
 }
 
-func resumed(row *laneRow) { row.Paused, row.Held = nil, nil }
+func resumed(row *laneRow) { row.Paused, row.Held, row.Day = nil, nil, nil }
 
 // holdBulk lets the bulk mail of a lane wait until somebody resumes the lane.
 func (r *Relay) holdBulk(ctx context.Context, name, reason string) error {

@@ -31,8 +31,9 @@ type Verdict struct {
 	// Lane is the class that the lane is to act on: Throttled, QuotaSpent,
 	// Unreachable or AccountWide; Temporary when the lane is not concerned.
 	Lane mail.Class
-	// PauseMessage, when not "", is why the whole message is to be paused.
+	// PauseMessage, when not "", is why the whole message is to be paused, and Stop how.
 	PauseMessage string
+	Stop         mail.Stop
 }
 
 // attempt is what a verdict is about.
@@ -58,6 +59,9 @@ func decide(a attempt, s Schedule, u Unknowns) Verdict {
 	switch class {
 	case mail.Permanent:
 		r.State, r.Spent = mail.CopyFailed, true
+		if undeliverable(a.Err) {
+			r.Outcome = mail.Bounced
+		}
 		return Verdict{Result: r}
 	case mail.Uncertain:
 		r.State, r.Spent = mail.Unknown, true
@@ -74,7 +78,7 @@ func decide(a attempt, s Schedule, u Unknowns) Verdict {
 		return Verdict{Result: r, Lane: class}
 	case mail.MessageWide:
 		r.State, r.Due = unspent(a.Claim.Copy), a.Now
-		return Verdict{Result: r, PauseMessage: words}
+		return Verdict{Result: r, PauseMessage: words, Stop: stopFor(a.Err, after, a.Now)}
 	}
 	r.Spent = true
 	if s.exhausted(a.Claim, a.Now) {
@@ -84,6 +88,19 @@ func decide(a attempt, s Schedule, u Unknowns) Verdict {
 	r.State = mail.Deferred
 	r.Due = a.Now.Add(max(after, s.wait(a.Claim.Copy.Attempts, a.Jitter)))
 	return Verdict{Result: r}
+}
+
+// stopFor is how a message is paused. What a person mends upstream is tried again by
+// itself after a while; what is wrong here is not.
+func stopFor(err error, after time.Duration, now time.Time) mail.Stop {
+	if errors.Is(err, errUnmade) {
+		return mail.Stop{Kind: mail.StopUnmade, At: now}
+	}
+	stop := mail.Stop{Kind: mail.StopRefused, At: now}
+	if after > 0 {
+		stop.Until = now.Add(after)
+	}
+	return stop
 }
 
 // byHand follows upstream's words where a copy whose result is not known waits.

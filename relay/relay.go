@@ -37,6 +37,15 @@ type Config struct {
 	Lists    Schedule // copies of lists
 	Ordinary Schedule // ordinary mail
 	Unknowns Unknowns
+	// ReturnPath is the envelope sender of a copy; nil: the message's own. A lane whose
+	// upstream sets one of its own does not care.
+	ReturnPath func(lane string, m *mail.Message, c *mail.Copy) mail.Address
+	// Undeliverable is told of copies that upstream refused because there is nobody at
+	// the address, when that is on disk; may be nil.
+	Undeliverable func(m *mail.Message, c *mail.Copy, r spool.Result)
+	Breaker       Breaker
+	// LaneOf is the live lane of a message; nil: Message.Lane.
+	LaneOf func(*mail.Message) string
 	// Moot says, just before a copy is sent, why its message need not go any more: a
 	// warning that has been overtaken. nil: every message goes.
 	Moot func(*mail.Message) (reason string, moot bool)
@@ -47,6 +56,7 @@ type Config struct {
 type Relay struct {
 	cfg   Config
 	lanes []*lane
+	same  refusals
 	// signing has a place for each signature that is being made: of transactional mail,
 	// and of bulk, for which it does not wait.
 	signing [2]chan struct{}
@@ -57,12 +67,13 @@ type Relay struct {
 
 type lane struct {
 	LaneConfig
-	r     *Relay
-	gate  *gate
-	work  chan spool.Claim   // attempts that have begun, for the workers
-	ended chan spool.Settled // attempts that have ended, to be stored
-	nudge chan struct{}      // the gate has changed
-	blame blame
+	r       *Relay
+	gate    *gate
+	work    chan spool.Claim   // attempts that have begun, for the workers
+	ended   chan spool.Settled // attempts that have ended, to be stored
+	nudge   chan struct{}      // the gate has changed
+	blame   blame
+	rolling rolling
 }
 
 // New checks the configuration's shape; Start begins to send.
@@ -93,6 +104,7 @@ func (r *Relay) Start() {
 	claiming, halt := context.WithCancel(context.Background())
 	sending, abort := context.WithCancel(context.Background())
 	r.halt, r.abort = halt, abort
+	r.wg.Go(func() { r.tend(claiming) })
 	for _, l := range r.lanes {
 		for range l.Concurrency {
 			r.wg.Go(func() {
@@ -168,6 +180,7 @@ func (l *lane) dispatch(ctx context.Context) {
 				busy.All--
 				busy.Bulk -= bulk(ended[i].Claim)
 			}
+			l.answered(ctx, ended)
 			for _, c := range begun {
 				busy.All++
 				busy.Bulk += bulk(c)
@@ -289,8 +302,11 @@ func (l *lane) deliver(ctx context.Context, c spool.Claim) spool.Result {
 	}
 	l.tell(v.Lane, err, found, now)
 	l.nudgeDispatch()
+	if l.r.same.judge(c.Message, err) && l.r.noneSent(c.Message.ID) {
+		v.PauseMessage, v.Stop = allRefused(v.Result.Error), mail.Stop{Kind: mail.StopRefused, At: now}
+	}
 	if v.PauseMessage != "" {
-		if err := l.r.cfg.Spool.Pause(context.WithoutCancel(ctx), c.Copy.Message, v.PauseMessage); err == nil {
+		if stopped, err := l.r.cfg.Spool.Stop(context.WithoutCancel(ctx), c.Copy.Message, v.Stop, v.PauseMessage); err == nil && stopped {
 			log.Warn("message paused", "reason", v.PauseMessage)
 		}
 	}
@@ -370,7 +386,11 @@ func (l *lane) handOver(ctx context.Context, c *spool.Claim) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, err
 	}
-	return l.Sender.Send(ctx, &Delivery{From: c.Message.From, To: c.Copy.To, Tag: c.Copy.Tag(), Content: content})
+	from := c.Message.From
+	if l.r.cfg.ReturnPath != nil {
+		from = l.r.cfg.ReturnPath(l.Name, c.Message, &c.Copy)
+	}
+	return l.Sender.Send(ctx, &Delivery{From: from, To: c.Copy.To, Tag: c.Copy.Tag(), Content: content})
 }
 
 // content renders, encodes and signs. All three read what strangers wrote: where
@@ -449,9 +469,12 @@ func longLine(c mail.Content) bool {
 	return false
 }
 
+// errUnmade is in the chain of what unmade gives.
+var errUnmade = errors.New("a copy could not be made")
+
 // unmade pauses the message.
 func unmade(err error) error {
-	return &mail.Error{Class: mail.MessageWide, Err: err,
+	return &mail.Error{Class: mail.MessageWide, Err: fmt.Errorf("%w: %w", errUnmade, err),
 		Public: "this copy could not be made: " + err.Error() + "; mend that and resume the message"}
 }
 

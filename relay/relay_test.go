@@ -59,6 +59,12 @@ func (u *upstream) Close() error     { return nil }
 
 func start(t *testing.T, up relay.Sender, edit func(*relay.Config)) *spool.Spool {
 	t.Helper()
+	_, s := startRelay(t, up, edit)
+	return s
+}
+
+func startRelay(t *testing.T, up relay.Sender, edit func(*relay.Config)) (*relay.Relay, *spool.Spool) {
+	t.Helper()
 	s, err := spool.Open(t.TempDir(), spool.Options{LaneOf: func(*mail.Message) string { return "lane" }})
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +99,7 @@ func start(t *testing.T, up relay.Sender, edit func(*relay.Config)) *spool.Spool
 			t.Error(err)
 		}
 	})
-	return s
+	return r, s
 }
 
 func submit(t *testing.T, s *spool.Spool, n int, list bool) mail.ID {

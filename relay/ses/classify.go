@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
@@ -49,12 +50,21 @@ func words(api smithy.APIError) string {
 	return api.ErrorCode()
 }
 
+// mendWait is after how long it is tried whether an identity or a configuration set has
+// been mended.
+const mendWait = 15 * time.Minute
+
 // byCode knows the errors by name; nil for a name that it does not know.
 func byCode(api smithy.APIError) *mail.Error {
 	text := words(api)
 	lower := strings.ToLower(text)
 	of := func(class mail.Class, format string) *mail.Error {
 		return &mail.Error{Class: class, Public: fmt.Sprintf(format, text)}
+	}
+	again := func(class mail.Class, format string) *mail.Error { // mended at Amazon, not here
+		e := of(class, format)
+		e.RetryAfter = mendWait
+		return e
 	}
 	switch api.ErrorCode() {
 	case "TooManyRequestsException", "ThrottlingException", "Throttling", "ThrottledException", "RequestLimitExceeded":
@@ -70,12 +80,12 @@ func byCode(api smithy.APIError) *mail.Error {
 	case "SendingPausedException":
 		return of(mail.AccountWide, "sending is paused for the SES account or its configuration set: %s")
 	case "MailFromDomainNotVerifiedException":
-		return of(mail.MessageWide, "SES does not send for this From domain until the MX record of its custom MAIL FROM domain is right: %s")
+		return again(mail.MessageWide, "SES does not send for this From domain until the MX record of its custom MAIL FROM domain is right: %s")
 	case "NotFoundException":
-		return of(mail.MessageWide, "SES does not know the configuration set; make it, or mend configuration_set of the lane: %s")
+		return again(mail.MessageWide, "SES does not know the configuration set; make it, or mend configuration_set of the lane: %s")
 	case "MessageRejected":
 		if strings.Contains(lower, "not verified") {
-			return of(mail.MessageWide, "verify the identity in SES, or ask Amazon for production access if the account is in the sandbox: %s")
+			return again(mail.MessageWide, "verify the identity in SES, or ask Amazon for production access if the account is in the sandbox: %s")
 		}
 		return of(mail.Permanent, "%s")
 	case "BadRequestException":
