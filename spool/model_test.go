@@ -30,6 +30,7 @@ func TestTheSpoolBehavesLikeItsModel(t *testing.T) {
 			"cancel": m.cancel,
 			"retry":  m.retry,
 			"tell":   m.tell,
+			"event":  m.event,
 			"crash":  m.crash,
 			"close":  m.reopen,
 			"":       m.compare,
@@ -168,6 +169,9 @@ func (m *model) settle(t *rapid.T) {
 		r.State = mail.CopyCancelled
 	}
 	k := key{c.Copy.Message, c.Copy.Key()}
+	if accepted(m.copies[k]) {
+		r.State = mail.Sent
+	}
 	m.copies[k].State = r.State
 	if r.State == mail.CopyFailed {
 		m.untold[k] = true
@@ -219,7 +223,7 @@ func (m *model) retry(t *rapid.T) {
 	}
 	for k, c := range m.copies {
 		if k.id == id && c.State == mail.CopyFailed {
-			c.State = mail.Queued
+			c.State, c.Outcome, c.UpstreamID = mail.Queued, mail.NoOutcome, ""
 			delete(m.untold, k)
 		}
 	}
@@ -253,6 +257,41 @@ func (m *model) tell(t *rapid.T) {
 	}
 }
 
+func accepted(c *mail.Copy) bool { return c.UpstreamID != "" || c.Outcome != mail.NoOutcome }
+
+// event lets an event tell of a copy, known or not, tried or not.
+func (m *model) event(t *rapid.T) {
+	o := spool.Observation{Message: m.pick(t), Seq: uint32(rapid.IntRange(1, 12).Draw(t, "copy")), At: m.now,
+		Outcome: mail.Outcome(rapid.IntRange(0, mail.NumOutcomes-1).Draw(t, "outcome"))}
+	if o.Outcome == mail.NoOutcome || rapid.Bool().Draw(t, "names it") {
+		o.UpstreamID = fmt.Sprintf("up-%s-%d", o.Message, o.Seq)
+	}
+	seen, err := m.s.Observe(context.Background(), []spool.Observation{o, o}) // twice is once
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen[0] == nil {
+		page, err := m.s.Copies(o.Message, o.Seq-1, 1)
+		if err != nil || len(page) > 0 && page[0].Seq == o.Seq && page[0].Claims > 0 {
+			t.Fatalf("an event about %+v was passed over (%v)", page, err)
+		}
+		return
+	}
+	k := key{o.Message, seen[0].Copy.Key()}
+	c := m.copies[k]
+	if c.Claims == 0 || seen[0].Raised != (o.Outcome > c.Outcome) || seen[0].Settled != (c.State == mail.Unknown) || seen[1].Raised || seen[1].Settled {
+		t.Fatalf("%+v, then %+v of %+v", seen[0], seen[1], c)
+	}
+	c.Outcome = max(c.Outcome, o.Outcome)
+	if c.UpstreamID == "" {
+		c.UpstreamID = o.UpstreamID
+	}
+	if c.State != mail.InFlight {
+		c.State = mail.Sent
+		delete(m.untold, k)
+	}
+}
+
 // crash goes on with what a killed process leaves: the files as they are now.
 func (m *model) crash(t *rapid.T) {
 	dir := tempDir(m.t)
@@ -278,7 +317,10 @@ func (m *model) lose() {
 	for k, c := range m.copies {
 		if c.State == mail.InFlight {
 			c.State = mail.Unknown
-			if m.states[k.id] == mail.Cancelled {
+			switch {
+			case accepted(c):
+				c.State = mail.Sent
+			case m.states[k.id] == mail.Cancelled:
 				c.State = mail.CopyCancelled
 			}
 		}
@@ -291,8 +333,8 @@ func (m *model) compare(t *rapid.T) {
 	}
 	for k, c := range m.copies {
 		got, err := m.s.CopyTo(k.id, c.To)
-		if err != nil || got.State != c.State {
-			t.Fatalf("%v: the spool says %s (%v), the model %s", k, got.State, err, c.State)
+		if err != nil || got.State != c.State || got.Outcome != c.Outcome || got.UpstreamID != c.UpstreamID {
+			t.Fatalf("%v: the spool says %s %q %q (%v), the model %s %q %q", k, got.State, got.Outcome, got.UpstreamID, err, c.State, c.Outcome, c.UpstreamID)
 		}
 	}
 	for _, id := range m.ids {
