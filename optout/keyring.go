@@ -56,6 +56,7 @@ type keyringKey struct {
 type key struct {
 	aead  cipher.AEAD
 	nonce []byte
+	mark  []byte // of Keyring.Mark
 }
 
 // OpenKeyring reads the key ring at path, and makes one with a single random
@@ -179,11 +180,15 @@ func derive(file keyringFile) (*keys, error) {
 		if err != nil {
 			return nil, err
 		}
+		mark, err := hkdf.Key(sha256.New, f.Secret, nil, "postern return path mark 1", sha256.Size)
+		if err != nil {
+			return nil, err
+		}
 		aead, err := chacha20poly1305.NewX(seal)
 		if err != nil {
 			return nil, err
 		}
-		ks.byID[f.ID] = &key{aead: aead, nonce: nonce}
+		ks.byID[f.ID] = &key{aead: aead, nonce: nonce, mark: mark}
 		ks.newest = max(ks.newest, f.ID)
 	}
 	return ks, nil

@@ -99,9 +99,9 @@ type Network struct {
 	RewriteFrom mail.Address
 }
 
-// name is the [mail.Submitter].Name of the network's clients. The same addresses
-// may be there again for other certificates.
-func (n *Network) name() string {
+// SubmitterName is the [mail.Submitter].Name of the network's clients. The same
+// addresses may be there again for other certificates.
+func (n *Network) SubmitterName() string {
 	if len(n.CertNames) == 0 {
 		return "network " + n.CIDR.String()
 	}

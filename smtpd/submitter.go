@@ -26,7 +26,7 @@ func (s *session) submitter() (sub *mail.Submitter, known bool) {
 		return sub, true
 	}
 	if n, _ := s.network(); n != nil {
-		sub.Name = n.name()
+		sub.Name = n.SubmitterName()
 		sub.SendAs, sub.Lists, sub.Relay, sub.Priority, sub.RewriteFrom = n.SendAs, n.Lists, n.Relay, orTransactional(n.Priority), n.RewriteFrom
 		sub.Tenants, sub.Language = n.Tenants, n.Language
 		return sub, true

@@ -85,7 +85,7 @@ func newQuotas(c *Config) quotas {
 		all.add(a.Username, a.PerMinute, a.PerDay)
 	}
 	for _, n := range c.Networks {
-		all.add(n.name(), n.PerMinute, n.PerDay)
+		all.add(n.SubmitterName(), n.PerMinute, n.PerDay)
 	}
 	return all
 }

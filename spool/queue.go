@@ -94,6 +94,17 @@ func (s *Spool) Copies(id mail.ID, after uint32, limit int) ([]mail.Copy, error)
 	return list, err
 }
 
+// Copy finds the message's copy with a number; ErrNotFound.
+func (s *Spool) Copy(id mail.ID, seq uint32) (mail.Copy, error) {
+	var c mail.Copy
+	err := s.view(func(t *txn) (err error) {
+		k := copyKey(id, seq)
+		c, err = t.shown(k, t.copies.Get(k))
+		return err
+	})
+	return c, err
+}
+
 // CopyTo finds the message's copy for an address; ErrNotFound.
 func (s *Spool) CopyTo(id mail.ID, to mail.Address) (mail.Copy, error) {
 	var c mail.Copy

@@ -85,6 +85,7 @@ type AccountConfig struct {
 	Lists            []string      `toml:"lists"`   // list ids, or "*"
 	Relay            bool          `toml:"relay"`
 	Priority         mail.Priority `toml:"priority"`
+	Lane             string        `toml:"lane"`       // of its ordinary mail; "": by From, else the first
 	PerMinute        int           `toml:"per_minute"` // recipients; 0: no limit
 	PerDay           int           `toml:"per_day"`
 	Language         string        `toml:"language"` // of notices to its senders: ko, en; "": as in notices
@@ -100,6 +101,7 @@ type NetworkConfig struct {
 	Relay         bool          `toml:"relay"`
 	Lists         []string      `toml:"lists"`
 	Priority      mail.Priority `toml:"priority"`
+	Lane          string        `toml:"lane"`       // as of an account
 	PerMinute     int           `toml:"per_minute"` // recipients of all its clients together; 0: no limit
 	PerDay        int           `toml:"per_day"`
 	Language      string        `toml:"language"` // as of an account
@@ -112,7 +114,7 @@ type ListConfig struct {
 	Name        string         `toml:"name"`
 	Language    string         `toml:"language"` // ko, en
 	Owner       mail.Address   `toml:"owner"`
-	Lane        string         `toml:"lane"` // "": the first
+	Lane        string         `toml:"lane"` // "": the submitter's, else by From, else the first
 	Filter      string         `toml:"filter"`
 	Missing     string         `toml:"missing"` // hold, skip
 	Release     string         `toml:"release"` // immediate, sender, approver
@@ -212,13 +214,15 @@ type LaneSMTPConfig struct {
 	Username     string   `toml:"username"`
 	Password     Secret   `toml:"password"`
 	PasswordFile string   `toml:"password_file,omitempty"`
+	ReturnPath   string   `toml:"return_path"` // own, sender
 }
 
 type LaneSESConfig struct {
 	Region           string `toml:"region"`
 	Endpoint         string `toml:"endpoint"`
 	ConfigurationSet string `toml:"configuration_set"`
-	EventsQueue      string `toml:"events_queue"`
+	EventsQueue      string `toml:"events_queue"` // URL of an SQS queue
+	EventsTopic      string `toml:"events_topic"` // ARN of an SNS topic
 }
 
 type DKIMConfig struct {
@@ -226,6 +230,7 @@ type DKIMConfig struct {
 	Selector string `toml:"selector"`
 	KeyFile  string `toml:"key_file"`
 	Sign     bool   `toml:"sign"` // false: the lane's upstream signs for this domain
+	Lane     string `toml:"lane"` // of mail with a From of this domain, unless list or submitter have one
 }
 
 type NoticesConfig struct {

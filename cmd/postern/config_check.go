@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +24,7 @@ func (c *Config) check(found *problems) {
 	k.people(c)
 	k.relay(&c.Relay)
 	k.lanes(c)
-	k.dkim(c.DKIM)
+	k.dkim(c)
 	k.pages(c)
 	k.sync(&c.Sync)
 }
@@ -99,6 +100,7 @@ func (k *checker) rights(c *Config) {
 		k.right(c, path, a.SendAs, a.Lists, a.Relay, a.Priority, a.RewriteFrom)
 		k.oneOf(path+".language", a.Language, "ko", "en", "")
 		k.limits(c, path, a.PerMinute, a.PerDay)
+		k.lane(path+".lane", a.Lane, c)
 	}
 	cidrs := map[string]string{}
 	for i := range c.SMTP.Networks {
@@ -111,6 +113,7 @@ func (k *checker) rights(c *Config) {
 		k.right(c, path, n.SendAs, n.Lists, n.Relay, n.Priority, n.RewriteFrom)
 		k.oneOf(path+".language", n.Language, "ko", "en", "")
 		k.limits(c, path, n.PerMinute, n.PerDay)
+		k.lane(path+".lane", n.Lane, c)
 		for j, d := range n.Tenants {
 			k.domain(fmt.Sprintf("%s.tenants[%d]", path, j), d)
 		}
@@ -275,6 +278,7 @@ func (k *checker) lanes(c *Config) {
 		within(k, path+".concurrency", l.Concurrency, 1, 10_000)
 		within(k, path+".rate", l.Rate, 0, 1e6)
 		within(k, path+".transactional_reserve", l.TransactionalReserve, 0, 0.9)
+		k.oneOf(path+".smtp.return_path", l.SMTP.ReturnPath, "own", "sender")
 		k.oneOf(path+".smtp.tls", l.SMTP.TLS, "none", "starttls", "implicit")
 		switch l.Driver {
 		case "maildir":
@@ -290,13 +294,19 @@ func (k *checker) lanes(c *Config) {
 		}
 		k.url(path+".ses.endpoint", l.SES.Endpoint)
 		k.url(path+".ses.events_queue", l.SES.EventsQueue)
+		if t := l.SES.EventsTopic; t != "" && !topicARN.MatchString(t) {
+			k.found.add(path+".ses.events_topic", "%q is not the ARN of an SNS topic, such as arn:aws:sns:ap-northeast-2:123456789012:postern-events", t)
+		}
 	}
 }
 
-func (k *checker) dkim(keys []DKIMConfig) {
+var topicARN = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$`)
+
+func (k *checker) dkim(c *Config) {
 	known := map[string]string{}
-	for i, d := range keys {
+	for i, d := range c.DKIM {
 		path := fmt.Sprintf("dkim[%d]", i)
+		k.lane(path+".lane", d.Lane, c)
 		k.domain(path+".domain", d.Domain)
 		k.unique(path+".domain", mail.Address("x@"+d.Domain).Domain(), known)
 		if d.Sign {

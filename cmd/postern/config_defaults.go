@@ -88,7 +88,7 @@ func (l *ListConfig) setDefaults() {
 func (l *LaneConfig) setDefaults() {
 	*l = LaneConfig{Concurrency: 10, TransactionalReserve: 0.1,
 		Maildir: LaneMaildirConfig{Path: "data/outbox"},
-		SMTP:    LaneSMTPConfig{Address: "127.0.0.1:25", Fallback: []string{}, TLS: "starttls"}}
+		SMTP:    LaneSMTPConfig{Address: "127.0.0.1:25", Fallback: []string{}, TLS: "starttls", ReturnPath: "own"}}
 }
 
 func (d *DKIMConfig) setDefaults() { *d = DKIMConfig{Selector: "postern", Sign: true} }

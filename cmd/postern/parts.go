@@ -53,15 +53,56 @@ func (c *Config) location() *time.Location {
 	return l
 }
 
-// laneOf is the live lane of a message: the one of its acceptance, or the first
-// when that is gone from the configuration.
+// laneOf is the live lane of a message: a notice's own; else the list's, the submitter's,
+// that of the From domain. The one of its acceptance counts where the list is gone from the
+// configuration, and the first where none is named or the name is gone.
 func (c *Config) laneOf(m *mail.Message) string {
-	for _, l := range c.Lanes {
-		if l.Name == m.Lane {
-			return l.Name
+	for _, name := range c.lanesOf(m) {
+		for i := range c.Lanes {
+			if name != "" && c.Lanes[i].Name == name {
+				return name
+			}
 		}
 	}
 	return c.Lanes[0].Name
+}
+
+// lanesOf names the lanes of a message, the first before the others; some may be "".
+func (c *Config) lanesOf(m *mail.Message) []string {
+	if m.Notice != "" {
+		return []string{m.Lane}
+	}
+	names := make([]string, 0, 3)
+	if m.List != nil {
+		list := m.Lane
+		for i := range c.Lists {
+			if c.Lists[i].ID == m.List.ID {
+				list = c.Lists[i].Lane
+			}
+		}
+		names = append(names, list)
+	}
+	for i := range c.SMTP.Accounts {
+		if a := &c.SMTP.Accounts[i]; a.Username == m.Submitter {
+			names = append(names, a.Lane)
+		}
+	}
+	for i := range c.SMTP.Networks {
+		n := smtpd.Network{CIDR: c.SMTP.Networks[i].CIDR, CertNames: c.SMTP.Networks[i].CertNames}
+		if n.SubmitterName() == m.Submitter {
+			names = append(names, c.SMTP.Networks[i].Lane)
+		}
+	}
+	var from *DKIMConfig // the nearest domain
+	for i := range c.DKIM {
+		if d := &c.DKIM[i]; signsFor(d.Domain, m.HeaderFrom) && (from == nil || len(d.Domain) > len(from.Domain)) {
+			from = d
+		}
+	}
+	if from != nil {
+		names = append(names, from.Lane)
+	}
+	return names
 }
 
 // uncertainDue says when a copy is sent again whose attempt a crash cut short: at
