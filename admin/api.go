@@ -35,8 +35,10 @@ type API struct {
 	Fields func() map[string]string
 	// Compact makes spool.db small again; nil while the spool is open for work.
 	Compact func(ctx context.Context) (before, after int64, err error)
-	// Lanes tells how the lanes stand; nil where no gateway runs.
-	Lanes func() []relay.LaneStatus
+	// Lanes tells how the lanes stand, and PauseLane and ResumeLane change that.
+	Lanes      func() []relay.LaneStatus
+	PauseLane  func(ctx context.Context, name, reason string) error
+	ResumeLane func(ctx context.Context, name string) error
 	// Sessions are the last SMTP sessions, newest first; nil where no gateway runs.
 	Sessions func() iter.Seq[dialogue.Session]
 	// LoginLink makes a one-time link into the pages ([Pages.LoginLink]).
@@ -52,23 +54,24 @@ const maxJSON = 1 << 20
 func (a *API) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"GET /api/queue":                a.listQueue,
-		"GET /api/queue/{id}":           a.showMessage,
-		"GET /api/queue/{id}/eml":       a.showCopy,
-		"POST /api/queue/{id}/{action}": a.actOn,
-		"GET /api/users":                a.listUsers,
-		"GET /api/users/{email}":        a.showUser,
-		"PATCH /api/users/{email}":      a.changeUser,
-		"POST /api/users/import":        a.importUsers,
-		"GET /api/users/export":         a.exportUsers,
-		"GET /api/fields":               a.listFields,
-		"POST /api/spool/check":         a.checkSpool,
-		"POST /api/spool/compact":       a.compactSpool,
-		"GET /api/spool/backup":         a.backupSpool,
-		"GET /api/lanes":                a.listLanes,
-		"GET /api/sessions":             a.listSessions,
-		"POST /api/login-link":          a.loginLink,
-		"/":                             nowhere,
+		"GET /api/queue":                  a.listQueue,
+		"GET /api/queue/{id}":             a.showMessage,
+		"GET /api/queue/{id}/eml":         a.showCopy,
+		"POST /api/queue/{id}/{action}":   a.actOn,
+		"GET /api/users":                  a.listUsers,
+		"GET /api/users/{email}":          a.showUser,
+		"PATCH /api/users/{email}":        a.changeUser,
+		"POST /api/users/import":          a.importUsers,
+		"GET /api/users/export":           a.exportUsers,
+		"GET /api/fields":                 a.listFields,
+		"POST /api/spool/check":           a.checkSpool,
+		"POST /api/spool/compact":         a.compactSpool,
+		"GET /api/spool/backup":           a.backupSpool,
+		"GET /api/lanes":                  a.listLanes,
+		"POST /api/lanes/{name}/{action}": a.actOnLane,
+		"GET /api/sessions":               a.listSessions,
+		"POST /api/login-link":            a.loginLink,
+		"/":                               nowhere,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "no-store")

@@ -3,8 +3,6 @@ package admin
 import (
 	"io"
 	"net/http"
-
-	"postern/relay"
 )
 
 // checkSpool is POST /api/spool/check: lines of progress, and at last "done"
@@ -52,19 +50,6 @@ func (a *API) compactSpool(w http.ResponseWriter, r *http.Request) error {
 // stands still for a minute is given up.
 func (a *API) backupSpool(w http.ResponseWriter, r *http.Request) error {
 	return a.download(w, r, "application/x-tar", "spool.tar", func(w io.Writer) error { return a.Spool.Backup(r.Context(), w) })
-}
-
-// listLanes is GET /api/lanes.
-func (a *API) listLanes(w http.ResponseWriter, _ *http.Request) error {
-	if a.Lanes == nil {
-		return &conflict{"the gateway is not running, so no lane is at work"}
-	}
-	lanes := a.Lanes()
-	if lanes == nil {
-		lanes = []relay.LaneStatus{}
-	}
-	answer(w, http.StatusOK, lanes)
-	return nil
 }
 
 // loginLink is POST /api/login-link.

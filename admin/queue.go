@@ -26,12 +26,15 @@ type message struct {
 	Reason     string            `json:"reason"`
 	AcceptedAt time.Time         `json:"accepted_at"`
 	Copies     map[string]int    `json:"copies"`
-	Notice     mail.Notice       `json:"notice,omitempty"` // of ours: failed, delayed, operator, postmaster
-	About      mail.ID           `json:"about,omitempty"`  // the message that a notice tells of
+	Outcomes   map[string]int    `json:"outcomes,omitempty"` // of copies that were sent: delivered, bounced, …
+	Forecast   *mail.Forecast    `json:"forecast,omitempty"` // while the message cannot be out today
+	Notice     mail.Notice       `json:"notice,omitempty"`   // of ours: failed, delayed, operator, postmaster, …
+	About      mail.ID           `json:"about,omitempty"`    // the message that a notice tells of
 }
 
 func shown(s *spool.Summary) message {
-	return message{s.ID, s.ListID(), s.From, s.Subject, s.State, s.Reason, s.AcceptedAt.UTC(), named(s.Counts), s.Notice, s.About}
+	return message{ID: s.ID, List: s.ListID(), From: s.From, Subject: s.Subject, State: s.State, Reason: s.Reason, AcceptedAt: s.AcceptedAt.UTC(),
+		Copies: named(s.Counts), Outcomes: outcomes(s.Outcomes), Forecast: s.Forecast, Notice: s.Notice, About: s.About}
 }
 
 // named leaves out the states that no copy is in, except the two that everybody
@@ -46,6 +49,20 @@ func named(c mail.Counts) map[string]int {
 	return m
 }
 
+// outcomes are those that some copy has; nil: events have told of none.
+func outcomes(o mail.Outcomes) map[string]int {
+	var m map[string]int
+	for i, n := range o {
+		if n != 0 {
+			if m == nil {
+				m = make(map[string]int)
+			}
+			m[mail.Outcome(i).String()] = n
+		}
+	}
+	return m
+}
+
 // recipient is a copy as the API shows it.
 type recipient struct {
 	Address    mail.Address `json:"address"`
@@ -53,12 +70,20 @@ type recipient struct {
 	Attempts   int          `json:"attempts"`
 	LastError  string       `json:"last_error"`
 	UpstreamID string       `json:"upstream_id"`
-	Due        time.Time    `json:"due,omitzero"` // when it is tried next
-	Seq        uint32       `json:"seq"`          // for ?after=
+	Outcome    mail.Outcome `json:"outcome,omitempty"` // from events: delivered, soft-bounced, bounced, complained
+	OutcomeAt  time.Time    `json:"outcome_at,omitzero"`
+	Diagnostic string       `json:"diagnostic,omitempty"` // the receiving server's words
+	Due        time.Time    `json:"due,omitzero"`         // when it is tried next
+	Seq        uint32       `json:"seq"`                  // for ?after=
 }
 
 func shownCopy(c *mail.Copy) recipient {
-	return recipient{c.To, c.State, c.Attempts, c.LastError, c.UpstreamID, c.Due.UTC(), c.Seq}
+	r := recipient{Address: c.To, State: c.State, Attempts: c.Attempts, LastError: c.LastError, UpstreamID: c.UpstreamID,
+		Outcome: c.Outcome, Diagnostic: c.OutcomeWords, Due: c.Due.UTC(), Seq: c.Seq}
+	if !c.OutcomeAt.IsZero() {
+		r.OutcomeAt = c.OutcomeAt.UTC()
+	}
+	return r
 }
 
 // listQueue is GET /api/queue?limit=&before=: the newest first.
@@ -96,7 +121,7 @@ func (a *API) listQueue(w http.ResponseWriter, r *http.Request) error {
 	return out.end("]")
 }
 
-// showMessage is GET /api/queue/{id}?state=&limit=&after=: the copies by Seq.
+// showMessage is GET /api/queue/{id}?state=&outcome=&limit=&after=: the copies by Seq.
 func (a *API) showMessage(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r)
 	if err != nil {
@@ -128,9 +153,10 @@ func (a *API) showMessage(w http.ResponseWriter, r *http.Request) error {
 
 // selection is which copies of a message are looked at.
 type selection struct {
-	state *mail.State // nil: every state
-	after uint32
-	limit int // 0: all
+	state   *mail.State  // nil: every state
+	outcome mail.Outcome // NoOutcome: every one
+	after   uint32
+	limit   int // 0: all
 }
 
 func pickCopies(r *http.Request) (selection, error) {
@@ -141,6 +167,11 @@ func pickCopies(r *http.Request) (selection, error) {
 	if s := q.Get("state"); s != "" {
 		pick.state = new(mail.State)
 		if err := pick.state.UnmarshalText([]byte(s)); err != nil {
+			return pick, bad("%v", err)
+		}
+	}
+	if s := q.Get("outcome"); s != "" {
+		if err := pick.outcome.UnmarshalText([]byte(s)); err != nil {
 			return pick, bad("%v", err)
 		}
 	}
@@ -158,7 +189,7 @@ func eachCopy(s *spool.Spool, id mail.ID, pick selection, fn func(*mail.Copy) bo
 		for i := range page {
 			c := &page[i]
 			pick.after = c.Seq
-			if pick.state != nil && c.State != *pick.state {
+			if pick.state != nil && c.State != *pick.state || pick.outcome != mail.NoOutcome && c.Outcome != pick.outcome {
 				continue
 			}
 			if !fn(c) {
@@ -220,14 +251,16 @@ type changed struct {
 	Copies int               `json:"copies"` // that it concerned
 }
 
-// actOn is POST /api/queue/{id}/{action}; retry takes {"copy": ADDRESS}.
+// actOn is POST /api/queue/{id}/{action}; retry takes {"copy": ADDRESS} or
+// {"failed": true}, which leaves out those that may have been sent.
 func (a *API) actOn(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r)
 	if err != nil {
 		return err
 	}
 	var body struct {
-		Copy string `json:"copy"`
+		Copy   string `json:"copy"`
+		Failed bool   `json:"failed"`
 	}
 	if err := readJSON(w, r, &body, true); err != nil {
 		return err
@@ -238,7 +271,14 @@ func (a *API) actOn(w http.ResponseWriter, r *http.Request) error {
 			return bad("copy: %v", err)
 		}
 	}
-	done, err := a.act(r.Context(), r.PathValue("action"), id, to)
+	action := r.PathValue("action")
+	if body.Failed {
+		if action != "retry" || to != "" {
+			return bad("failed is for a retry of all failed copies, and not for a single one")
+		}
+		action = "retry-failed"
+	}
+	done, err := a.act(r.Context(), action, id, to)
 	if err == nil {
 		answer(w, http.StatusOK, done)
 	}
@@ -266,6 +306,8 @@ func (a *API) act(ctx context.Context, action string, id mail.ID, to mail.Addres
 		err = a.Spool.Cancel(ctx, id, "cancelled by "+actor(ctx))
 	case "retry":
 		retried, err = a.Spool.Retry(ctx, id, to)
+	case "retry-failed":
+		retried, err = a.Spool.RetryFailed(ctx, id)
 	default:
 		return changed{}, bad("%q cannot be done with a message; pause, resume, cancel and retry can", action)
 	}
@@ -280,7 +322,7 @@ func (a *API) act(ctx context.Context, action string, id mail.ID, to mail.Addres
 	switch action {
 	case "cancel":
 		done.Copies = after.Counts[mail.CopyCancelled] - before.Counts[mail.CopyCancelled]
-	case "retry":
+	case "retry", "retry-failed":
 		done.Copies = retried
 	}
 	a.Log.Info("an operator acted on a message", "action", action, "by", actor(ctx), "message", string(id), "copies", done.Copies)

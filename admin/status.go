@@ -10,6 +10,7 @@ import (
 
 	"postern/directory"
 	"postern/mail"
+	"postern/relay"
 	"postern/spool"
 )
 
@@ -39,13 +40,14 @@ func status(err error) int {
 		large    *http.MaxBytesError
 		missing  *notHere
 		known    *mail.Error
+		noLane   *relay.NoLaneError
 	)
 	switch {
 	case errors.As(err, &request):
 		return http.StatusBadRequest
 	case errors.As(err, &standing), errors.As(err, &refused):
 		return http.StatusConflict
-	case errors.Is(err, spool.ErrNotFound), errors.Is(err, directory.ErrNotFound), errors.As(err, &missing):
+	case errors.Is(err, spool.ErrNotFound), errors.Is(err, directory.ErrNotFound), errors.As(err, &missing), errors.As(err, &noLane):
 		return http.StatusNotFound
 	case errors.As(err, &large):
 		return http.StatusRequestEntityTooLarge
@@ -88,8 +90,11 @@ func innermost(err error) string {
 		standing *conflict
 		missing  *notHere
 		refused  *spool.Refused
+		noLane   *relay.NoLaneError
 	)
 	switch {
+	case errors.As(err, &noLane):
+		return noLane.Error()
 	case errors.As(err, &request):
 		return request.sentence
 	case errors.As(err, &standing):

@@ -244,8 +244,20 @@ func (s *Spool) Retry(ctx context.Context, id mail.ID, to mail.Address) (int, er
 		}
 		return 1, nil
 	}
+	return s.requeueThose(ctx, id, func(c *mail.Copy) bool {
+		return c.State == mail.CopyFailed || c.State == mail.Unknown && c.Due.IsZero()
+	})
+}
+
+// RetryFailed queues the failed copies of a message again, and not those whose result
+// stays unknown, which may have been sent.
+func (s *Spool) RetryFailed(ctx context.Context, id mail.ID) (int, error) {
+	return s.requeueThose(ctx, id, func(c *mail.Copy) bool { return c.State == mail.CopyFailed })
+}
+
+func (s *Spool) requeueThose(ctx context.Context, id mail.ID, which func(*mail.Copy) bool) (int, error) {
 	return s.sweep(ctx, id, func(t *txn, c *mail.Copy) (bool, error) {
-		if c.State != mail.CopyFailed && (c.State != mail.Unknown || !c.Due.IsZero()) {
+		if !which(c) {
 			return false, nil
 		}
 		return true, t.requeue(c)

@@ -105,6 +105,7 @@ func (a *App) build() error {
 	a.reporter = a.newReporter(lanes, signs)
 	a.relay, err = relay.New(relay.Config{
 		Spool: a.spool, Lanes: lanes, Render: a.renderer.render, SevenBit: expand.SevenBit, Sign: signs, Blocked: blocked(a.index),
+		ReturnPath: a.cfg.returnPaths(keyring), Breaker: relay.Breaker(a.cfg.Relay.Breaker), LaneOf: a.cfg.laneOf,
 		Lists: a.cfg.listSchedule(), Ordinary: a.cfg.ordinarySchedule(), Unknowns: a.cfg.unknowns(), Moot: a.reporter.Moot, Log: a.log,
 	})
 	if err != nil {
@@ -206,7 +207,7 @@ func (a *App) buildPages(keyring *optout.Keyring, fields *expand.Fields) {
 		Log:            a.log,
 	}
 	api := newAPI(a.spool, a.store, a.index, a.renderer.preview, a.log)
-	api.Lanes = a.relay.Lanes
+	api.Lanes, api.PauseLane, api.ResumeLane = a.relay.Lanes, a.relay.PauseLane, a.relay.ResumeLane
 	api.Sessions = func() iter.Seq[dialogue.Session] { return a.smtp.Sessions().Sessions() }
 	api.Learn = func(seen map[string]string) error { // an imported column is a placeholder at once
 		for name, typ := range seen {

@@ -35,7 +35,7 @@ Examples:
   postern queue list
   postern queue show 01JD3QX7M0V8T4B1W8Y9ZK2N5R
   postern queue show 01JD3QX7M0V8T4B1W8Y9ZK2N5R --eml min@example.net > copy.eml
-  postern queue retry 01JD3QX7M0V8T4B1W8Y9ZK2N5R --to min@example.net`
+  postern queue retry 01JD3QX7M0V8T4B1W8Y9ZK2N5R --copy min@example.net`
 }
 
 // queuedMessage is a message as the control API shows it.
@@ -48,6 +48,7 @@ type queuedMessage struct {
 	Reason     string            `json:"reason"`
 	AcceptedAt time.Time         `json:"accepted_at"`
 	Copies     map[string]int    `json:"copies"`
+	Outcomes   map[string]int    `json:"outcomes"`
 }
 
 type queuedCopy struct {
@@ -56,6 +57,16 @@ type queuedCopy struct {
 	Attempts   int          `json:"attempts"`
 	LastError  string       `json:"last_error"`
 	UpstreamID string       `json:"upstream_id"`
+	Outcome    string       `json:"outcome"`
+	Diagnostic string       `json:"diagnostic"`
+}
+
+// words are upstream's, or those of the server that has refused it after all.
+func (c *queuedCopy) words() string {
+	if c.LastError == "" {
+		return c.Diagnostic
+	}
+	return c.LastError
 }
 
 type queueListCmd struct {
@@ -97,6 +108,9 @@ type queueShowCmd struct {
 	ID   string `arg:"" help:"The message's id, from queue list."`
 	JSON bool   `name:"json" help:"Print the message and its copies as JSON." xor:"form"`
 	EML  string `name:"eml" help:"Print the copy to this address, as it goes out." placeholder:"ADDRESS" xor:"form"`
+
+	State   string `help:"Only copies in this state: queued, deferred, uncertain, sent, failed, …" placeholder:"STATE"`
+	Outcome string `help:"Only copies with this outcome: delivered, soft-bounced, bounced, complained." placeholder:"OUTCOME"`
 }
 
 func (queueShowCmd) Help() string {
@@ -106,7 +120,23 @@ Examples:
 
   postern queue show 01JD3QX7M0V8T4B1W8Y9ZK2N5R
   postern queue show 01JD3QX7M0V8T4B1W8Y9ZK2N5R --json
+  postern queue show 01JD3QX7M0V8T4B1W8Y9ZK2N5R --outcome bounced
   postern queue show 01JD3QX7M0V8T4B1W8Y9ZK2N5R --eml min@example.net > copy.eml`
+}
+
+// query is which copies are asked for.
+func (c queueShowCmd) query() string {
+	q := url.Values{}
+	if c.State != "" {
+		q.Set("state", c.State)
+	}
+	if c.Outcome != "" {
+		q.Set("outcome", c.Outcome)
+	}
+	if len(q) == 0 {
+		return ""
+	}
+	return "?" + q.Encode()
 }
 
 func (c queueShowCmd) Run(s *session) error {
@@ -123,9 +153,9 @@ func (c queueShowCmd) Run(s *session) error {
 	case c.EML != "":
 		return c.eml(s, conn, path)
 	case c.JSON:
-		return streamJSON(s, conn, path)
+		return streamJSON(s, conn, path+c.query())
 	}
-	t := &rows{Writer: table(s.stdout), head: "TO\tSTATE\tATTEMPTS\tUPSTREAM ID\tLAST ERROR\n"}
+	t := &rows{Writer: table(s.stdout), head: "TO\tSTATE\tOUTCOME\tATTEMPTS\tUPSTREAM ID\tLAST ERROR\n"}
 	head := func(text json.RawMessage) error {
 		var m queuedMessage
 		if err := json.Unmarshal(text, &m); err != nil {
@@ -133,12 +163,12 @@ func (c queueShowCmd) Run(s *session) error {
 		}
 		return m.print(s.stdout, cfg.Location())
 	}
-	err = conn.Elements(s.ctx, path, head, func(element json.RawMessage) error {
+	err = conn.Elements(s.ctx, path+c.query(), head, func(element json.RawMessage) error {
 		var r queuedCopy
 		if err := json.Unmarshal(element, &r); err != nil {
 			return fmt.Errorf("the gateway's answer cannot be read: %w", err)
 		}
-		return t.add("%s\t%s\t%d\t%s\t%s\n", clean(string(r.Address)), r.State, r.Attempts, dash(r.UpstreamID), dash(r.LastError))
+		return t.add("%s\t%s\t%s\t%d\t%s\t%s\n", clean(string(r.Address)), r.State, dash(r.Outcome), r.Attempts, dash(r.UpstreamID), dash(r.words()))
 	})
 	return errors.Join(err, t.Flush())
 }
@@ -148,6 +178,9 @@ func (m *queuedMessage) print(w io.Writer, where *time.Location) error {
 	t := table(w)
 	fmt.Fprintf(t, "Message\t%s\nSubject\t%s\nFrom\t%s\nList\t%s\nAccepted\t%s\nState\t%s\nCopies\t%s\n", m.ID, clean(m.Subject),
 		dash(string(m.From)), dash(m.List), m.AcceptedAt.In(where).Format(time.DateTime), m.State, counts(m.Copies))
+	if len(m.Outcomes) > 0 {
+		fmt.Fprintf(t, "Outcomes\t%s\n", outcomes(m.Outcomes))
+	}
 	if m.Reason != "" {
 		fmt.Fprintf(t, "Why\t%s\n", clean(m.Reason))
 	}
@@ -211,27 +244,32 @@ func (queueCancelCmd) Help() string {
 func (c queueCancelCmd) Run(s *session) error { return changeMessage(s, c.ID, "cancel", nil) }
 
 type queueRetryCmd struct {
-	ID string `arg:"" help:"The message's id."`
-	To string `help:"Only the copy to this address." placeholder:"ADDRESS"`
+	ID     string `arg:"" help:"The message's id."`
+	Failed bool   `help:"Only failed copies, and not uncertain ones: those may have been sent." xor:"which"`
+	Copy   string `help:"Only the copy to this address." placeholder:"ADDRESS" aliases:"to" xor:"which"`
 }
 
 func (queueRetryCmd) Help() string {
-	return `With --to a copy that was cancelled, suppressed or skipped is queued again too.
+	return `Sends only to those who missed it: copies that were sent are never sent again. With --copy a copy that was cancelled, suppressed or unsubscribed is queued again too, and is asked about again before it leaves.
 
 Examples:
 
   postern queue retry 01JD3QX7M0V8T4B1W8Y9ZK2N5R
-  postern queue retry 01JD3QX7M0V8T4B1W8Y9ZK2N5R --to min@example.net`
+  postern queue retry 01JD3QX7M0V8T4B1W8Y9ZK2N5R --failed
+  postern queue retry 01JD3QX7M0V8T4B1W8Y9ZK2N5R --copy min@example.net`
 }
 
 func (c queueRetryCmd) Run(s *session) error {
-	if c.To == "" {
+	switch {
+	case c.Failed:
+		return changeMessage(s, c.ID, "retry", map[string]bool{"failed": true})
+	case c.Copy == "":
 		return changeMessage(s, c.ID, "retry", nil)
 	}
-	if _, err := mail.ParseAddress(c.To); err != nil {
+	if _, err := mail.ParseAddress(c.Copy); err != nil {
 		return err
 	}
-	return changeMessage(s, c.ID, "retry", map[string]string{"copy": c.To})
+	return changeMessage(s, c.ID, "retry", map[string]string{"copy": c.Copy})
 }
 
 func changeMessage(s *session, id, verb string, body any) error {
@@ -330,6 +368,17 @@ func counts(copies map[string]int) string {
 		words = append(words, fmt.Sprintf("%d %s", left[name], name))
 	}
 	return dash(strings.Join(words, ", "))
+}
+
+// outcomes is "190 delivered, 3 bounced" in order of precedence.
+func outcomes(o map[string]int) string {
+	var words []string
+	for i := range mail.NumOutcomes {
+		if n := o[mail.Outcome(i).String()]; n > 0 {
+			words = append(words, fmt.Sprintf("%d %s", n, mail.Outcome(i)))
+		}
+	}
+	return strings.Join(words, ", ")
 }
 
 // rows writes a table of any length: it is aligned a thousand rows at a time,

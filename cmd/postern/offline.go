@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"os"
 
+	"postern/admin"
 	"postern/directory"
 	"postern/optout"
+	"postern/relay"
 	"postern/spool"
 
 	"path/filepath"
@@ -31,7 +33,34 @@ func openOffline(cfg *Config, log *slog.Logger) (http.Handler, io.Closer, error)
 	}
 	api := newAPI(o.spool, o.store, o.index, newRenderer(cfg, o.spool, keyring).preview, log)
 	api.Compact = o.compact
+	if err := idleLanes(api, cfg, o.spool); err != nil {
+		return nil, nil, errors.Join(err, o.Close())
+	}
 	return api.Handler(), o, nil
+}
+
+// idleLanes lets the API tell of lanes at which nothing works, and change what they will
+// be when the gateway runs.
+func idleLanes(api *admin.API, cfg *Config, s *spool.Spool) error {
+	c := relay.Config{Spool: s}
+	for i := range cfg.Lanes {
+		c.Lanes = append(c.Lanes, relay.LaneConfig{Name: cfg.Lanes[i].Name, Driver: cfg.Lanes[i].Driver, Concurrency: 1, Rate: cfg.Lanes[i].Rate})
+	}
+	idle, err := relay.New(c)
+	if err != nil {
+		return err
+	}
+	api.PauseLane, api.ResumeLane = idle.PauseLane, idle.ResumeLane
+	api.Lanes = func() []relay.LaneStatus {
+		lanes := idle.Lanes()
+		for i := range lanes {
+			if lanes[i].State == "running" {
+				lanes[i].State = "stopped" // the gateway does not run
+			}
+		}
+		return lanes
+	}
+	return nil
 }
 
 // offline is what openOffline has opened.

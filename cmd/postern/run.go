@@ -30,6 +30,7 @@ type commandLine struct {
 	Preview   previewCmd   `cmd:"" help:"Show what a mail to a list becomes, and what is odd in it."`
 	Users     usersCmd     `cmd:"" help:"Import, export, list, show and change the users of the directory."`
 	Queue     queueCmd     `cmd:"" help:"Look at messages, and pause, resume, cancel or retry them."`
+	Lane      laneCmd      `cmd:"" help:"See how the lanes stand, and pause or resume one."`
 	Sessions  sessionsCmd  `cmd:"" help:"Show the last SMTP sessions of each client, and why one failed."`
 	Spool     spoolCmd     `cmd:"" help:"Check, compact or back up the spool."`
 	DKIM      dkimCmd      `cmd:"" name:"dkim" help:"Make a signing key."`
