@@ -59,6 +59,7 @@ func (p *Pages) Handler() http.Handler {
 	mux.Handle("GET /messages/{id}/copies/{seq}", p.inside(p.showCopy))
 	mux.Handle("GET /messages/{id}/copies/{seq}/html", p.inside(p.showHTML))
 	mux.Handle("GET /messages/{id}/copies/{seq}/eml", p.inside(p.showEML))
+	mux.Handle("POST /lanes/{name}/{action}", p.inside(p.actOnLane))
 	mux.Handle("GET /sessions", p.inside(p.forAdmins(p.showSessions)))
 	mux.Handle("GET /sessions/{id}", p.inside(p.forAdmins(p.showSession)))
 	mux.Handle("/api/", p.insideAPI(p.API.Handler()))

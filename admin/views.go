@@ -84,6 +84,32 @@ func (v messageView) States() []StateCount {
 	return list
 }
 
+// OutcomeCount is one outcome of a message's copies.
+type OutcomeCount struct {
+	Outcome mail.Outcome
+	N       int
+}
+
+// Came are the outcomes that any copy has.
+func (v messageView) Came() []OutcomeCount {
+	var list []OutcomeCount
+	for i, n := range v.Outcomes {
+		if n > 0 {
+			list = append(list, OutcomeCount{mail.Outcome(i), n})
+		}
+	}
+	return list
+}
+
+// actOnLane is POST /lanes/{name}/{action}.
+func (p *Pages) actOnLane(w http.ResponseWriter, r *http.Request) {
+	if _, err := p.API.lane(r.Context(), r.PathValue("action"), r.PathValue("name"), ""); err != nil {
+		p.failed(w, r, err)
+		return
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
 // listMessages is GET /.
 func (p *Pages) listMessages(w http.ResponseWriter, r *http.Request) {
 	var before mail.ID
@@ -115,12 +141,13 @@ func (p *Pages) listMessages(w http.ResponseWriter, r *http.Request) {
 
 type messagePage struct {
 	messageView
-	Copies []mail.Copy
-	State  string // the filter
-	Next   uint32 // Seq after which the next page begins; 0 on the last
-	First  bool
-	Did    string // what was just done, in a sentence
-	Missed bool   // Retry would find copies to queue again
+	Copies  []mail.Copy
+	State   string // the filter
+	Outcome string // the other filter
+	Next    uint32 // Seq after which the next page begins; 0 on the last
+	First   bool
+	Did     string // what was just done, in a sentence
+	Missed  bool   // Retry would find copies to queue again
 }
 
 // showMessage is GET /messages/{id}?state=&after=.
@@ -140,7 +167,7 @@ func (p *Pages) showMessage(w http.ResponseWriter, r *http.Request) {
 		p.failed(w, r, err)
 		return
 	}
-	v := messagePage{messageView: viewOf(sum), State: r.URL.Query().Get("state"), First: pick.after == 0}
+	v := messagePage{messageView: viewOf(sum), State: r.URL.Query().Get("state"), Outcome: r.URL.Query().Get("outcome"), First: pick.after == 0}
 	pick.limit = copiesPerPage + 1
 	err = eachCopy(p.API.Spool, id, pick, func(c *mail.Copy) bool {
 		v.Copies = append(v.Copies, *c)
