@@ -163,8 +163,9 @@ type Message struct {
 	// they were told, once, that copies are late.
 	ToldAt   time.Time `json:"told_at,omitzero"`
 	WarnedAt time.Time `json:"warned_at,omitzero"`
-	// Stopped is the last pause that the gateway itself made. Counted is what had come of
-	// the message when it was last resumed by hand: the breaker counts what comes after.
+	// Stopped is the last pause that the gateway itself made, unless somebody has paused
+	// or resumed the message since. Counted is what had come of it when it was last
+	// resumed by hand: the breaker counts what comes after.
 	Stopped *Stop `json:"stopped,omitempty"`
 	Counted Tally `json:"counted,omitzero"`
 	// Forecast is set while the message cannot be out today.

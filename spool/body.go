@@ -345,7 +345,7 @@ type Accepted struct {
 	RepeatSince time.Time
 	// Tells, for a notice, is what its reader is told: it counts as told from the
 	// commit on in which the notice itself is taken.
-	Tells *Telling
+	Tells []Telling
 }
 
 // Repeated says that the submission is in the spool already.
@@ -386,8 +386,10 @@ func (s *Spool) Accept(ctx context.Context, b *Body, msgs []Accepted) error {
 // accept stores the rows of a submission; row is the body, nil when it is a file.
 func (t *txn) accept(msgs []Accepted, row []byte) error {
 	for i := range msgs {
-		if err := t.tells(msgs[i].Tells); err != nil {
-			return err
+		for n := range msgs[i].Tells {
+			if err := t.tells(&msgs[i].Tells[n]); err != nil {
+				return err
+			}
 		}
 		m := msgs[i].Message
 		if len(msgs[i].Copies) > 0 {

@@ -247,7 +247,7 @@ func (m *model) tell(t *rapid.T) {
 	}
 	notice := spool.Accepted{
 		Message: mail.Message{ID: mail.NewID(time.Now()), State: mail.Sending, Notice: mail.NoticeFailed, About: id, AcceptedAt: time.Now()},
-		Tells:   &spool.Telling{Kind: mail.NoticeFailed, About: []mail.ID{id}, Copies: seqs[:n], Seen: m.now, At: time.Now()},
+		Tells:   []spool.Telling{{Kind: mail.NoticeFailed, About: []mail.ID{id}, Copies: seqs[:n], Seen: m.now, At: time.Now()}},
 	}
 	if err := m.s.Accept(context.Background(), b, []spool.Accepted{notice}); err != nil {
 		t.Fatal(err)

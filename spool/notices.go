@@ -16,7 +16,7 @@ import (
 // Telling is what a notice tells its reader, and of which messages.
 type Telling struct {
 	Kind   mail.Notice // NoticeFailed, NoticeDelayed, NoticePaused, NoticeSlow or NoticeComplaints
-	About  []mail.ID   // several only for NoticeDelayed
+	About  []mail.ID   // one where Copies tells of some
 	Copies []uint32    // for NoticeFailed and NoticeComplaints: those of About[0]
 	Seen   time.Time   // and when they were looked up: what fails anew after it is told anew
 	At     time.Time
@@ -153,9 +153,6 @@ func (t *txn) untell(m *mail.Message, c *mail.Copy, from mail.State) error {
 // tells marks what a notice tells as told. A message that is gone meanwhile needs
 // no mark.
 func (t *txn) tells(tells *Telling) error {
-	if tells == nil {
-		return nil
-	}
 	for _, id := range tells.About {
 		m, _, err := t.edit(id)
 		if errors.Is(err, ErrNotFound) {
@@ -173,12 +170,14 @@ func (t *txn) tells(tells *Telling) error {
 				stop.ToldAt = tells.At
 				m.Stopped = &stop
 			}
+			m.WarnedAt = tells.At // that it is late is no news any more
 		case mail.NoticeSlow:
 			if m.Forecast != nil {
 				f := *m.Forecast
 				f.ToldAt = tells.At
 				m.Forecast = &f
 			}
+			m.WarnedAt = tells.At
 		case mail.NoticeComplaints:
 			err = t.unlist(t.complaints, id, tells)
 		default:

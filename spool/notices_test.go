@@ -70,7 +70,7 @@ func TestAFailureIsToldOnceAndOverARestart(t *testing.T) {
 	notice := spool.Accepted{
 		Message: mail.Message{ID: mail.NewID(at), State: mail.Sending, Notice: mail.NoticeFailed, About: m.ID, AcceptedAt: at},
 		Copies:  []mail.Copy{{To: "erp@example.com"}},
-		Tells:   &spool.Telling{Kind: mail.NoticeFailed, About: []mail.ID{m.ID}, Copies: seqs, Seen: time.Now(), At: at},
+		Tells:   []spool.Telling{{Kind: mail.NoticeFailed, About: []mail.ID{m.ID}, Copies: seqs, Seen: time.Now(), At: at}},
 	}
 	if err := s.Accept(t.Context(), b, []spool.Accepted{notice}); err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func TestANoticeThatIsNotTakenTellsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Discard()
-	twice := spool.Accepted{Message: *new(mail.Message), Tells: &spool.Telling{Kind: mail.NoticeFailed, About: []mail.ID{m.ID}, Copies: []uint32{1}, At: time.Now()}}
+	twice := spool.Accepted{Message: *new(mail.Message), Tells: []spool.Telling{{Kind: mail.NoticeFailed, About: []mail.ID{m.ID}, Copies: []uint32{1}, At: time.Now()}}}
 	twice.Message.ID = m.ID // refused: there is such a message
 	if err := s.Accept(t.Context(), b, []spool.Accepted{twice}); err == nil {
 		t.Fatal("a second message with the same id was taken")
@@ -256,5 +256,106 @@ func TestLateIsWhatStillWaitsAndNobodyWasWarnedOf(t *testing.T) {
 	}
 	if got := ids(); !slices.Equal(got, []mail.ID{expanding.ID, paused.ID}) {
 		t.Errorf("late are %v, want %s and %s", got, expanding.ID, paused.ID)
+	}
+}
+
+func stop(t testing.TB, s *spool.Spool, id mail.ID, at time.Time) {
+	t.Helper()
+	if stopped, err := s.Stop(t.Context(), id, mail.Stop{Kind: mail.StopRefused, At: at, Until: at.Add(time.Minute)}, "not verified"); err != nil || !stopped {
+		t.Fatal(stopped, err)
+	}
+}
+
+func TestAPauseOfTheGatewayIsToldOnceAndIsNoDelay(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer closeChecked(t, s)
+	now := time.Now()
+	long := now.Add(-5 * time.Hour)
+	m := accept(t, s, mail.Message{ID: mail.NewID(long), State: mail.Sending, From: "a@example.com", AcceptedAt: long}, "x", copies(1)...)
+	stop(t, s, m.ID, now)
+	if len(s.Stopped()) != 1 {
+		t.Fatal("nobody is to be told")
+	}
+	if err := s.Told(t.Context(), spool.Telling{Kind: mail.NoticePaused, About: []mail.ID{m.ID}, At: now}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(s.Stopped()); n != 0 {
+		t.Errorf("%d are to be told again", n)
+	}
+	if late := s.Late(now); len(late) != 0 {
+		t.Errorf("it is told as late as well: %v", late)
+	}
+	if ids, err := s.ResumeDue(t.Context(), now.Add(time.Minute)); err != nil || len(ids) != 1 {
+		t.Fatal(ids, err)
+	}
+	stop(t, s, m.ID, now.Add(2*time.Minute))
+	if n := len(s.Stopped()); n != 0 {
+		t.Error("a pause that came again by itself is told again")
+	}
+	if err := s.Resume(t.Context(), m.ID); err != nil {
+		t.Fatal(err)
+	}
+	stop(t, s, m.ID, now.Add(3*time.Minute))
+	if n := len(s.Stopped()); n != 1 {
+		t.Error("nobody is told that a mail has stopped again that somebody had resumed")
+	}
+}
+
+func TestAPauseByHandIsNoneOfTheGateway(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer closeChecked(t, s)
+	now := time.Now()
+	m := accept(t, s, mail.Message{State: mail.Sending, From: "a@example.com"}, "x", copies(1)...)
+	stop(t, s, m.ID, now)
+	if _, err := s.ResumeDue(t.Context(), now.Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Pause(t.Context(), m.ID, "by hand"); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(s.Stopped()); n != 0 {
+		t.Error("people are told of it as of one of the gateway")
+	}
+	if ids, err := s.ResumeDue(t.Context(), now.Add(time.Hour)); err != nil || len(ids) != 0 {
+		t.Errorf("it has ended by itself: %v %v", ids, err)
+	}
+}
+
+func TestOneNoticeTellsOfTheComplaintsAboutSeveralMails(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer closeChecked(t, s)
+	list := &mail.ListPolicy{ID: "promo", Owner: "owner@example.com"}
+	a := accept(t, s, mail.Message{State: mail.Sending, From: "a@example.com", List: list}, "x", copies(3)...)
+	b := accept(t, s, mail.Message{State: mail.Sending, From: "a@example.com", List: list}, "x", copies(1)...)
+	settleTo(t, s, always(mail.Sent))
+	for _, o := range []spool.Observation{{Message: a.ID, Seq: 1}, {Message: a.ID, Seq: 3}, {Message: b.ID, Seq: 1}} {
+		o.Outcome, o.At = mail.Complained, time.Now()
+		if _, err := s.Observe(t.Context(), []spool.Observation{o}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told, err := s.Complaints("", 10)
+	if err != nil || len(told) != 2 {
+		t.Fatal(told, err)
+	}
+	var tells []spool.Telling
+	for _, u := range told {
+		_, seqs, err := s.ComplaintCopies(u.ID, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tells = append(tells, spool.Telling{Kind: mail.NoticeComplaints, About: []mail.ID{u.ID}, Copies: seqs, Seen: time.Now(), At: time.Now()})
+	}
+	body, err := s.NewBody()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := spool.Accepted{Message: mail.Message{ID: mail.NewID(time.Now()), State: mail.Sending, Notice: mail.NoticeComplaints, AcceptedAt: time.Now()},
+		Copies: []mail.Copy{{To: "owner@example.com"}}, Tells: tells}
+	if err := s.Accept(t.Context(), body, []spool.Accepted{n}); err != nil {
+		t.Fatal(err)
+	}
+	if told, err := s.Complaints("", 10); err != nil || len(told) != 0 {
+		t.Errorf("still to be told: %+v %v", told, err)
 	}
 }

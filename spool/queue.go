@@ -150,6 +150,7 @@ func (s *Spool) Pause(ctx context.Context, id mail.ID, reason string) error {
 		switch m.State {
 		case mail.Sending, mail.Expanding:
 			m.State, m.Reason = mail.Paused, reason
+			m.Stopped = nil // one that the gateway made before: nothing resumes a person's pause by itself
 			return nil
 		case mail.Paused:
 			return refuse("message %s is paused already", id)
@@ -178,7 +179,7 @@ func (s *Spool) Resume(ctx context.Context, id mail.ID) error {
 		default:
 			return refuse("message %s is %s; only a held or paused message can be resumed", id, m.State)
 		}
-		m.Counted = tallyOf(e.counts, e.outcomes)
+		m.Counted, m.Stopped = tallyOf(e.counts, e.outcomes), nil // when it stops again, that is news
 		return nil
 	})
 }

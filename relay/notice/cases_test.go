@@ -78,6 +78,7 @@ func fixtures() (all []fixture) {
 		add := func(name string, mail []byte) { all = append(all, fixture{name + "." + language, mail}) }
 		failures(l, add)
 		delays(l, add)
+		decisions(l, add)
 		events(l, add)
 		l.To = "operator@example.com"
 		add("postmaster", notice.Postmaster(l, "lee@example.org", "198.51.100.4:2525",
@@ -85,6 +86,7 @@ func fixtures() (all []fixture) {
 		add("postmaster-8bit", notice.Postmaster(l, "", "198.51.100.4", []byte("Subject: Réponse\nFrom: <>\n\nlong "+strings.Repeat("é", 2000)+"\n")))
 	}
 	l, a, r := hostile()
+	all = append(all, hostileDecisions()...)
 	return append(all, fixture{"hostile-failed", notice.Failed(l, a, r, notice.Totals{Recipients: -5})},
 		fixture{"hostile-delayed", notice.Delayed(l, a, r, notice.Totals{}, -1)},
 		fixture{"hostile-operator", notice.Operator(l, notice.Event{Kind: 99, Class: 99, Lane: a.Subject, Words: a.Subject})},
@@ -148,6 +150,14 @@ func events(l notice.Letter, add func(string, []byte)) {
 		}[class]
 		add("operator-lane-"+class.String(), notice.Operator(l, e))
 	}
+	e.Class, e.Remedy = mail.AccountWide, "run `aws login` on this machine: the credentials have expired."
+	add("operator-lane-remedy", notice.Operator(l, e))
+	e = notice.Event{Lane: "ses", ByHand: true, Words: "moving to another account", Since: at.Add(-24 * time.Hour), Waiting: 1234}
+	add("operator-lane-by-hand", notice.Operator(l, e))
+	e = notice.Event{Kind: notice.LaneHeld, Lane: "ses", Since: at.Add(-time.Minute), Waiting: 10760,
+		Words: "bulk mail waits to protect the account: within a day 612 of 11000 copies have bounced, which is more than 5 %"}
+	add("operator-lane-held", notice.Operator(l, e))
+	e = notice.Event{Lane: "ses", Since: at.Add(-10 * time.Minute), Waiting: 1234}
 	e.Kind, e.Words, e.Until = notice.LaneRuns, "", at
 	add("operator-lane-runs", notice.Operator(l, e))
 	names := [...]string{notice.DiskFull: "disk-full", notice.DiskHasRoom: "disk-room", notice.SpoolBroken: "spool-broken", notice.DiskLow: "disk-low"}

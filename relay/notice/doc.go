@@ -5,6 +5,9 @@
 //
 //   - [Failed] says whom a mail did not reach, and why, and what to do about it.
 //   - [Delayed] says that a mail has not arrived yet and that nobody need act.
+//   - [Paused] says why the gateway has paused a mail, and how to judge and resume it.
+//   - [Slow] says that a mail will not be out today, and what can be done about it.
+//   - [Complained] tells the owner of a list who reported its mail as spam.
 //   - [Operator] tells the administrator what stopped and what runs again.
 //   - [Postmaster] hands a stranger's mail to postmaster on to the administrator.
 //
@@ -22,5 +25,5 @@
 // not ours.
 //
 // A notice is never an answer to the null sender, and goes to nobody but
-// [Letter.To]; both are the caller's to see to.
+// [Letter.To] and Cc; both are the caller's to see to.
 package notice

@@ -63,7 +63,12 @@ func FuzzReports(f *testing.F) {
 		kinds := "text/plain message/delivery-status"
 		sound(t, notice.Failed(l, a, all, total), kinds)
 		sound(t, notice.Delayed(l, a, all, total, n), kinds)
-		sound(t, notice.Operator(l, notice.Event{Kind: notice.Kind(n), Class: mail.Class(n), Lane: subject, Words: words1, Since: time.Unix(when, 0), Waiting: n}), "text/plain")
+		a.From, l.Cc = mail.Address(to), []mail.Address{mail.Address(to1), mail.Address(to2)}
+		kind := []mail.StopKind{mail.StopRefused, mail.StopUnmade, mail.StopBounces}[uint(n)%3]
+		sound(t, notice.Paused(l, notice.Pause{About: a, Kind: kind, Words: words1, At: time.Unix(when, 0), Until: time.Unix(when, 0)}, []notice.About{a}), "text/plain")
+		sound(t, notice.Slow(l, notice.Forecast{About: a, Waiting: n, Today: n / 2, Until: time.Unix(when, 0)}, []notice.About{a, a}), "text/plain")
+		sound(t, notice.Complained(l, subject, []notice.Complaints{{About: a, Sent: n, Total: n, New: n, All: []notice.Complaint{{To: mail.Address(to1), Words: words2, At: time.Unix(when, 0)}}}}), "text/plain")
+		sound(t, notice.Operator(l, notice.Event{Kind: notice.Kind(n), Class: mail.Class(n), Lane: subject, Words: words1, Remedy: words2, ByHand: korean, Since: time.Unix(when, 0), Waiting: n}), "text/plain")
 	})
 }
 

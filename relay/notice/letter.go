@@ -15,14 +15,16 @@ type Letter struct {
 	Hostname string
 	From     mail.Address // the [notices] address
 	To       mail.Address // whom it tells
-	Date     time.Time    // times are shown in its zone
-	Language string       // "ko"; all else is English
+	Cc       []mail.Address
+	Date     time.Time // times are shown in its zone
+	Language string    // "ko"; all else is English
 }
 
 // About is the mail that a notice is about.
 type About struct {
 	ID         mail.ID
-	Subject    string // decoded
+	From       mail.Address // its envelope sender, as far as that is of interest to the reader
+	Subject    string       // decoded
 	AcceptedAt time.Time
 	Header     []byte // as received, with Received fields; nil when it cannot be read any more
 	List       string // name and address of the list; "" for ordinary mail
@@ -69,7 +71,10 @@ func (l Letter) write(d draft) []byte {
 	host := hostname(l.Hostname)
 	var b []byte
 	b = l.appendFrom(b, host)
-	b = appendTo(b, l.To)
+	b = appendTo(b, "To", l.To)
+	if len(l.Cc) > 0 {
+		b = appendTo(b, "Cc", l.Cc[:min(len(l.Cc), maxCc)]...)
+	}
 	b = appendText(b, "Subject", d.subject)
 	b = appendField(b, "Date", l.clock().stamp(l.Date))
 	b = appendField(b, "Message-ID", "<"+token(string(l.ID), "0")+"@"+host+">")
@@ -128,18 +133,29 @@ func (l Letter) appendFrom(b []byte, host string) []byte {
 	return append(b, " <"+from+">\r\n"...)
 }
 
-// appendTo writes To. An address that 7 bits cannot carry becomes the name of an
-// empty group, as RFC 6857 §3.1.8 has it: the field may not be left out.
-func appendTo(b []byte, to mail.Address) []byte {
-	if s, ok := sevenBit(to); ok {
-		return append(b, "To: "+s+"\r\n"...)
+// maxCc bounds who is named beside the first reader.
+const maxCc = 20
+
+// appendTo writes To or Cc, an address a line. One that 7 bits cannot carry becomes
+// the name of an empty group, as RFC 6857 §3.1.8 has it: To may not be left out.
+func appendTo(b []byte, field string, all ...mail.Address) []byte {
+	b = append(b, field+": "...)
+	for i, to := range all {
+		if i > 0 {
+			b = append(b, ",\r\n "...)
+		}
+		if s, ok := sevenBit(to); ok {
+			b = append(b, s...)
+			continue
+		}
+		name := line(string(to), 80)
+		if name == "" {
+			name = "undisclosed recipients"
+		}
+		b, _ = appendPhrase(b, len(field)+2, name)
+		b = append(b, " :;"...) // RFC 2047 §5: a blank follows an encoded-word
 	}
-	name := line(string(to), 80)
-	if name == "" {
-		name = "undisclosed recipients"
-	}
-	b, _ = appendPhrase(append(b, "To: "...), len("To: "), name)
-	return append(b, " :;\r\n"...) // RFC 2047 §5: a blank follows an encoded-word
+	return append(b, "\r\n"...)
 }
 
 // sevenBit is an address as a header may bear it; false when none may.

@@ -279,6 +279,7 @@ func TestEveryEventSaysWhatToDo(t *testing.T) {
 	for kind, want := range map[notice.Kind][]string{
 		notice.LanePaused:  {"What Postern does by itself", "What you should do", "postern queue list", "12,345", "“550 no”"},
 		notice.LaneRuns:    {"nothing to do"},
+		notice.LaneHeld:    {"What Postern does by itself", "What you should do", "Transactional mail goes on", "postern lane resume ses", "postern queue list", "--outcome bounced", "“550 no”"},
 		notice.DiskFull:    {"What Postern does by itself", "What you should do: make room"},
 		notice.DiskHasRoom: {"nothing to do"},
 		notice.SpoolBroken: {"What Postern does by itself", "Restart Postern", "postern spool check"},
@@ -303,7 +304,9 @@ func TestMegabytesCostLittle(t *testing.T) {
 	l.ID, l.Hostname, l.From, l.To = mail.ID(big), big, mail.Address(big), mail.Address(big)
 	r := []notice.Recipient{{To: mail.Address(big), Words: big}, {To: mail.Address(big), Words: big}, {To: mail.Address(big), Words: big}, {To: mail.Address(big), Words: big}}
 	a := notice.About{ID: mail.ID(big), Subject: big, List: big, Header: []byte("X: " + big)}
-	for _, b := range [][]byte{notice.Failed(l, a, r, notice.Totals{}), notice.Delayed(l, a, r, notice.Totals{}, 1), notice.Operator(l, notice.Event{Lane: big, Words: big})} {
+	for _, b := range [][]byte{notice.Failed(l, a, r, notice.Totals{}), notice.Delayed(l, a, r, notice.Totals{}, 1), notice.Operator(l, notice.Event{Lane: big, Words: big, Remedy: big}),
+		notice.Paused(l, notice.Pause{About: a, Words: big}, []notice.About{a, a}), notice.Slow(l, notice.Forecast{About: a}, []notice.About{a, a}),
+		notice.Complained(l, big, []notice.Complaints{{About: a, All: []notice.Complaint{{To: mail.Address(big), Words: big}}}})} {
 		if len(b) > 256<<10 { // of 4 MB
 			t.Errorf("a notice of %d octets", len(b))
 		}

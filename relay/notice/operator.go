@@ -16,13 +16,16 @@ const (
 	DiskLow                 // there is little room left
 	DiskFull                // no mail is accepted for want of room
 	SpoolBroken             // a sync failed: nothing is accepted or sent until a restart
+	LaneHeld                // its bulk mail waits until somebody resumes the lane: too much has come back
 )
 
 // Event is something that the administrator is to know.
 type Event struct {
 	Kind    Kind
-	Lane    string     // of LanePaused and LaneRuns
+	Lane    string     // of LanePaused, LaneRuns and LaneHeld
+	ByHand  bool       // of LanePaused: somebody paused it, and has to resume it
 	Class   mail.Class // of LanePaused: why, as the lane took it; the advice follows it
+	Remedy  string     // of LanePaused: advice in English, in place of that of the class; "": none
 	Words   string     // upstream's, or the disk's
 	Since   time.Time  // when it began; zero: not known
 	Until   time.Time  // LanePaused: the next probe; of what is over: when it ended

@@ -8,7 +8,12 @@ import (
 
 func (w *bulletin) title() string {
 	switch w.Kind {
+	case LaneHeld:
+		return fmt.Sprintf(w.pick("Lane “%s” holds its bulk mail back", "발송 경로(lane) “%s” 대량 메일 발송 중지"), w.lane)
 	case LanePaused:
+		if w.ByHand {
+			return fmt.Sprintf(w.pick("Lane “%s” is still paused by hand", "발송 경로(lane) “%s” 수동 중지 상태 지속"), w.lane)
+		}
 		return fmt.Sprintf(w.pick("Lane “%s” is paused", "발송 경로(lane) “%s” 일시 중지"), w.lane)
 	case LaneRuns:
 		return fmt.Sprintf(w.pick("Lane “%s” runs again", "발송 경로(lane) “%s” 발송 재개"), w.lane)
@@ -25,7 +30,13 @@ func (w *bulletin) title() string {
 // lead is what happened, in a sentence.
 func (w *bulletin) lead() string {
 	switch w.Kind {
+	case LaneHeld:
+		return fmt.Sprintf(w.pick("Too much of what left through the lane “%s” comes back or is reported as spam. Its bulk mail waits until you resume it. Transactional mail goes on.",
+			"발송 경로(lane) “%s”로 보낸 메일이 너무 많이 반송되거나 스팸으로 신고되고 있습니다. 이 경로의 대량 메일은 관리자가 재개할 때까지 발송하지 않습니다. 주문 확인처럼 한 분씩 보내는 메일은 계속 발송합니다."), w.lane)
 	case LanePaused:
+		if w.ByHand {
+			return fmt.Sprintf(w.pick("Somebody has paused the lane “%s” by hand, and it still is. Nothing leaves through it.", "누군가 발송 경로(lane) “%s”의 발송을 직접 중지했고, 아직 그 상태입니다. 이 경로로는 메일이 나가지 않습니다."), w.lane)
+		}
 		return fmt.Sprintf(w.pick("The lane “%s” is paused. Nothing leaves through it at the moment.", "발송 경로(lane) “%s”의 발송이 일시 중지되었습니다. 지금은 이 경로로 메일이 나가지 않습니다."), w.lane)
 	case LaneRuns:
 		return fmt.Sprintf(w.pick("The lane “%s” runs again.", "발송 경로(lane) “%s”의 발송이 재개되었습니다."), w.lane)
@@ -44,7 +55,15 @@ func (w *bulletin) lead() string {
 // itself says what Postern does about it alone.
 func (w *bulletin) itself() {
 	switch w.Kind {
+	case LaneHeld:
+		w.say("What Postern does by itself: it accepts mail as before and keeps the bulk mail in the spool. Nothing is lost. It does not resume the bulk mail by itself, because the provider closes accounts that go on like this (Amazon SES reviews an account at 5 %% bounces or 0.1 %% complaints and stops it at 10 %% or 0.5 %%).",
+			"Postern이 자동으로 하는 일: 메일은 평소처럼 접수하고, 대량 메일은 스풀에 보관합니다. 메일은 없어지지 않습니다. 대량 메일의 발송은 자동으로 재개하지 않습니다. 이대로 계속 보내면 서비스 제공자가 계정을 정지하기 때문입니다(Amazon SES는 반송 5%% 또는 스팸 신고 0.1%%에서 계정을 검토하고, 10%% 또는 0.5%%에서 발송을 정지합니다).")
 	case LanePaused:
+		if w.ByHand {
+			w.say("What Postern does by itself: it accepts mail as before and keeps everything in the spool. Nothing is lost. It does not resume the lane by itself.",
+				"Postern이 자동으로 하는 일: 메일은 평소처럼 접수하여 모두 스풀에 보관합니다. 메일은 없어지지 않습니다. 발송은 자동으로 재개하지 않습니다.")
+			return
+		}
 		w.say("What Postern does by itself: it accepts mail as before and keeps everything in the spool. Nothing is lost. A single copy tries the lane again and again; as soon as it passes, the lane runs again and you are told.",
 			"Postern이 자동으로 하는 일: 메일은 평소처럼 접수하여 모두 스풀에 보관합니다. 메일은 없어지지 않습니다. 메일을 한 통씩 보내 보며 경로를 다시 확인하고, 성공하면 발송을 재개한 뒤 알려 드립니다.")
 	case LaneRuns:
@@ -67,10 +86,11 @@ func (w *bulletin) itself() {
 // advice is what the administrator should do.
 func (w *bulletin) advice() {
 	switch w.Kind {
+	case LaneHeld:
+		w.heldAdvice()
 	case LanePaused:
 		w.WriteString(w.pick("What you should do: ", "관리자가 하실 일: "))
 		w.laneAdvice()
-		w.say("`postern queue list` shows what waits.", "대기 중인 메일은 `postern queue list`로 볼 수 있습니다.")
 	case DiskLow, DiskFull:
 		w.say("What you should do: make room on that disk, or enlarge it. `df -h` shows what is free. Do not delete anything in data_dir by hand: mail would be lost.",
 			"관리자가 하실 일: 디스크를 비우거나 늘려 주십시오. 남은 공간은 `df -h`로 볼 수 있습니다. data_dir 안의 파일은 직접 지우지 마십시오. 메일이 없어집니다.")
@@ -87,8 +107,37 @@ func (w *bulletin) advice() {
 	}
 }
 
-// laneAdvice follows the class for which the lane paused.
+// laneAdvice follows the class for which the lane paused, and ends with the commands.
 func (w *bulletin) laneAdvice() {
+	remedy := line(w.Remedy, maxWords)
+	switch {
+	case w.ByHand:
+		w.say("nothing, if this is meant to be. If not, `postern lane resume %[1]s` lets the lane run again. `postern lane list` shows how all lanes stand, `postern queue list` what waits.",
+			"의도한 것이라면 없습니다. 그렇지 않다면 `postern lane resume %[1]s`로 발송을 재개해 주십시오. 모든 경로의 상태는 `postern lane list`로, 대기 중인 메일은 `postern queue list`로 볼 수 있습니다.", w.lane)
+		return
+	case remedy != "" && w.tongue != korean: // it is in English
+		w.WriteString(remedy + "\n\n")
+	default:
+		w.classAdvice()
+	}
+	w.say("`postern lane list` shows how the lanes stand, `postern queue list` what waits. The lane is tried again by itself; `postern lane resume %[1]s` tries it at once.",
+		"경로의 상태는 `postern lane list`로, 대기 중인 메일은 `postern queue list`로 볼 수 있습니다. 경로는 자동으로 다시 시도하며, 바로 시도하려면 `postern lane resume %[1]s`를 실행해 주십시오.", w.lane)
+}
+
+// heldAdvice is how to find out what came back, and how to go on.
+func (w *bulletin) heldAdvice() {
+	w.say("What you should do:", "관리자가 하실 일:")
+	w.steps(
+		w.pick("Find the messages: `postern queue list` lists them all, `postern queue show ID --outcome bounced` shows what came back of one, and `--outcome complained` who reported it as spam.",
+			"문제가 된 메일을 찾습니다. 전체 목록은 `postern queue list`로, 반송된 주소는 `postern queue show ID --outcome bounced`로, 스팸으로 신고한 주소는 `--outcome complained`로 볼 수 있습니다."),
+		w.pick("Ask where their recipients come from. Old lists, bought or collected addresses, and imports with a shifted column are the usual causes.",
+			"수신자 주소가 어디에서 왔는지 확인합니다. 오래된 목록, 구입하거나 수집한 주소, 열이 밀린 채 가져온 파일이 흔한 원인입니다."),
+		w.pick("Cancel what should not go out any more: `postern queue cancel ID`.", "더 이상 보내지 않을 메일은 취소합니다: `postern queue cancel ID`"),
+		fmt.Sprintf(w.pick("Let the bulk mail go on: `postern lane resume %s`. The count begins anew then. Addresses that came back for good are suppressed and get nothing more.",
+			"대량 메일의 발송을 재개합니다: `postern lane resume %s`. 반송과 신고는 그때부터 새로 세며, 최종 반송된 주소로는 더 이상 메일이 가지 않습니다."), w.lane))
+}
+
+func (w *bulletin) classAdvice() {
 	switch w.Class {
 	case mail.AccountWide:
 		w.say("check the account. Is the password or key in the lane's configuration still right, has it expired, has the provider suspended the account? After a change of the configuration, restart Postern.",

@@ -62,7 +62,7 @@ func readers(t *testing.T, mails []fixture) (python, node []bySomebody) {
 // TestOthersReadWhatWeWrote: every golden notice, and hundreds from hostile input,
 // read the same to net/mail, Python and mailparser.
 func TestOthersReadWhatWeWrote(t *testing.T) {
-	mails := append(fixtures(), mutations(300)...)
+	mails := append(fixtures(), mutations(500)...)
 	dumped, _ := filepath.Glob(filepath.Join(*dump, "*.eml")) // without -dump: none
 	for _, p := range dumped {
 		b, err := os.ReadFile(p)
@@ -128,7 +128,11 @@ func TestPythonReadsTheDeliveryStatus(t *testing.T) {
 			continue
 		}
 		if !strings.HasPrefix(f.name, "failed") && !strings.HasPrefix(f.name, "delayed") {
-			if p.Auto != "auto-generated" || p.Report != "" && p.Kind == "multipart/report" {
+			want := "auto-generated"
+			if strings.HasPrefix(f.name, "paused") || strings.HasPrefix(f.name, "slow") {
+				want = "auto-replied"
+			}
+			if p.Auto != want || p.Report != "" && p.Kind == "multipart/report" {
 				t.Errorf("%s is %s, %s", f.name, p.Auto, p.Kind)
 			}
 			continue
@@ -188,13 +192,24 @@ func mutations(n int) (all []fixture) {
 		}
 		totals := notice.Totals{Recipients: r.IntN(9), Reached: r.IntN(9), Failed: r.IntN(9), Waiting: r.IntN(9)}
 		var m []byte
-		switch i % 4 {
+		if i%7 == 0 {
+			l.Cc = []mail.Address{mail.Address(some()), mail.Address(some())}
+			a.From = l.To
+		}
+		switch i % 7 {
 		case 0:
 			m = notice.Failed(l, a, to, totals)
 		case 1:
 			m = notice.Delayed(l, a, to, totals, r.IntN(3))
 		case 2:
-			m = notice.Operator(l, notice.Event{Kind: notice.Kind(r.IntN(7)), Lane: some(), Words: some(), Class: mail.Class(r.IntN(9))})
+			m = notice.Operator(l, notice.Event{Kind: notice.Kind(r.IntN(8)), Lane: some(), Words: some(), Class: mail.Class(r.IntN(9)), ByHand: r.IntN(2) == 0, Remedy: some()})
+		case 3:
+			kinds := []mail.StopKind{mail.StopRefused, mail.StopUnmade, mail.StopBounces, "other"}
+			m = notice.Paused(l, notice.Pause{About: a, Kind: kinds[r.IntN(4)], Words: some(), At: at, Growing: i%2 == 0}, []notice.About{a}[:r.IntN(2)])
+		case 4:
+			m = notice.Slow(l, notice.Forecast{About: a, Waiting: r.IntN(9), Today: r.IntN(9), Until: at}, []notice.About{a}[:r.IntN(2)])
+		case 5:
+			m = notice.Complained(l, some(), []notice.Complaints{{About: a, Sent: r.IntN(9), New: r.IntN(4), All: []notice.Complaint{{To: mail.Address(some()), Words: some(), At: at}}}})
 		default:
 			m = notice.Postmaster(l, mail.Address(some()), some(), []byte("Subject: "+some()+"\r\n"+some()+"\r\n\r\n"+some()))
 		}

@@ -87,23 +87,16 @@ func (w *writer) text() string {
 		}
 		w.group(number, g)
 	}
-	w.foot()
+	w.foot(w.about.ID)
 	return w.String()
 }
 
 // which shows the mail that the notice is about.
 func (w *writer) which() {
-	w.row("Subject", "제목", w.subject(maxName))
+	w.row("Subject", "제목", w.subject(w.about.Subject, maxName))
 	w.row("Sent by you", "접수 시각", w.show(w.about.AcceptedAt, w.tongue))
 	w.row("List", "메일링 리스트", line(w.about.List, maxName))
 	w.WriteString("\n")
-}
-
-func (w *writer) subject(n int) string {
-	if s := line(w.about.Subject, n); s != "" {
-		return s
-	}
-	return w.pick("(no subject)", "(제목 없음)")
 }
 
 // glance counts the causes, where what follows is longer than a page.
@@ -222,13 +215,6 @@ func (w *writer) only() string {
 		return ""
 	}
 	return w.address(w.all[0].To)
-}
-
-func (w *writer) address(a mail.Address) string {
-	if s := line(string(a), maxAddress); s != "" {
-		return s
-	}
-	return w.pick("(no address)", "(주소 없음)")
 }
 
 // id is a mail's, as administrators ask for it.

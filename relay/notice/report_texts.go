@@ -2,7 +2,7 @@ package notice
 
 // title is the notice's Subject.
 func (w *writer) title() string {
-	subject := w.subject(maxSubject)
+	subject := w.subject(w.about.Subject, maxSubject)
 	if w.act == failed {
 		return w.pick("Not delivered: ", "메일을 전달하지 못했습니다: ") + subject
 	}
@@ -100,12 +100,4 @@ func (w *writer) elsewhere() {
 		w.say("It has been sent to %[1]s without trouble and is still being tried for %[2]s. If that fails too, you will get another notice.",
 			"다른 수신자 %[1]s에게는 정상적으로 보냈고, %[2]s에게는 아직 보내는 중입니다. 끝내 전달하지 못하면 다시 알려 드립니다.", w.count(t.Reached), w.count(t.Waiting))
 	}
-}
-
-// foot says who writes and where there is help.
-func (w *writer) foot() {
-	w.say("If you need help, forward this notice to your mail administrator.", "도움이 필요하시면 이 메일을 메일 관리자에게 전달해 주십시오.")
-	w.WriteString("-- \n") // some mail programs hide what follows
-	w.WriteString(w.pick("The id of the mail, for your administrator: ", "관리자용 메일 번호: ") + id(w.about.ID) + "\n")
-	w.sign()
 }

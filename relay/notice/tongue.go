@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"postern/mail"
 )
 
 // tongue is the language of a notice.
@@ -101,6 +103,29 @@ func (p *page) row(en, ko, value string) {
 	if value != "" {
 		fmt.Fprintf(&p.Builder, "    %s: %s\n", p.pick(en, ko), value)
 	}
+}
+
+// subject is a mail's, at most n characters of it.
+func (p *page) subject(s string, n int) string {
+	if s = line(s, n); s != "" {
+		return s
+	}
+	return p.pick("(no subject)", "(제목 없음)")
+}
+
+func (p *page) address(a mail.Address) string {
+	if s := line(string(a), maxAddress); s != "" {
+		return s
+	}
+	return p.pick("(no address)", "(주소 없음)")
+}
+
+// foot says where there is help, which mail it is about, and who writes.
+func (p *page) foot(of mail.ID) {
+	p.say("If you need help, forward this notice to your mail administrator.", "도움이 필요하시면 이 메일을 메일 관리자에게 전달해 주십시오.")
+	p.WriteString("-- \n") // some mail programs hide what follows
+	p.WriteString(p.pick("The id of the mail, for your administrator: ", "관리자용 메일 번호: ") + id(of) + "\n")
+	p.sign()
 }
 
 // sign ends the text with who wrote it.

@@ -15,7 +15,7 @@ import (
 )
 
 // ours are the fields that a notice may have, in their order.
-var ours = []string{"From", "To", "Subject", "Date", "Message-ID", "In-Reply-To", "References", "Auto-Submitted",
+var ours = []string{"From", "To", "Cc", "Subject", "Date", "Message-ID", "In-Reply-To", "References", "Auto-Submitted",
 	"X-Auto-Response-Suppress", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"}
 
 // wire says what keeps b from being a mail that every server carries: RFC 5322

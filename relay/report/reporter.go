@@ -153,7 +153,7 @@ func (r *Reporter) letter(to mail.Address, language string, now time.Time) notic
 }
 
 // send takes a notice into custody, with the mark that tells is told.
-func (r *Reporter) send(ctx context.Context, l notice.Letter, kind mail.Notice, raw []byte, tells *spool.Telling, lane string) error {
+func (r *Reporter) send(ctx context.Context, l notice.Letter, kind mail.Notice, raw []byte, tells []spool.Telling, lane string) error {
 	body, err := r.cfg.Spool.NewBody()
 	if err != nil {
 		return err
@@ -165,8 +165,8 @@ func (r *Reporter) send(ctx context.Context, l notice.Letter, kind mail.Notice, 
 	m := mail.Message{ID: l.ID, Submission: l.ID, From: r.cfg.Envelope, HeaderFrom: r.cfg.From, Submitter: "postern",
 		Subject: subject(kind), Priority: priority(kind), Lane: lane, State: mail.Sending, AcceptedAt: l.Date,
 		Size: int64(len(raw)), Notice: kind}
-	if tells != nil {
-		m.About = tells.About[0]
+	if len(tells) > 0 {
+		m.About = tells[0].About[0]
 	}
 	a := spool.Accepted{Message: m, Copies: []mail.Copy{{To: l.To}}, Tells: tells}
 	if err := r.cfg.Spool.Accept(ctx, body, []spool.Accepted{a}); err != nil {

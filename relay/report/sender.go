@@ -72,14 +72,14 @@ func (r *Reporter) tellFailure(ctx context.Context, u *spool.Untold, now time.Ti
 	if err != nil || len(seqs) == 0 {
 		return err
 	}
-	tells := &spool.Telling{Kind: mail.NoticeFailed, About: []mail.ID{u.ID}, Copies: seqs, Seen: seen, At: now}
+	tells := spool.Telling{Kind: mail.NoticeFailed, About: []mail.ID{u.ID}, Copies: seqs, Seen: seen, At: now}
 	if r.cfg.Ours(u.From) {
 		r.cfg.Log.Warn("nobody can be told of failures: the sender is an address of this gateway itself", "message", u.ID, "from", u.From, "copies", len(seqs))
-		return r.cfg.Spool.Told(ctx, *tells)
+		return r.cfg.Spool.Told(ctx, tells)
 	}
 	l := r.letter(u.From, u.SenderLanguage(), now)
 	raw := notice.Failed(l, r.about(&u.Message), r.recipients(&u.Message, copies), totals(u.Counts, len(seqs)))
-	return r.send(ctx, l, mail.NoticeFailed, raw, tells, r.cfg.Lane)
+	return r.send(ctx, l, mail.NoticeFailed, raw, []spool.Telling{tells}, r.cfg.Lane)
 }
 
 // warnLate warns the senders of mails that have waited for long.
@@ -127,8 +127,7 @@ func (r *Reporter) warn(ctx context.Context, from mail.Address, ids []mail.ID, n
 	case raw == nil: // settled this moment
 		err = r.cfg.Spool.Told(ctx, mark(ids[:1]))
 	default:
-		tells := mark(ids[:1])
-		err = r.send(ctx, l, mail.NoticeDelayed, raw, &tells, r.cfg.Lane)
+		err = r.send(ctx, l, mail.NoticeDelayed, raw, []spool.Telling{mark(ids[:1])}, r.cfg.Lane)
 		r.hasWarned(from, now)
 	}
 	for rest := range slices.Chunk(ids[1:], maxMarked) {
