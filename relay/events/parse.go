@@ -17,7 +17,7 @@ type parser struct {
 	parts int
 
 	delivery, complaint *Report // the first of each
-	messageID           string
+	own, returned       fields  // the headers of the report and of the returned mail
 }
 
 // entity reads a header and what it says of the body, up to the next line of one
@@ -26,6 +26,9 @@ type parser struct {
 func (p *parser) entity(around []string, depth int) (boundary string, end bool) {
 	p.parts++
 	head, boundary, end := p.header(around)
+	if p.parts == 1 {
+		p.own = head
+	}
 	if boundary != "" || p.lines.over || p.parts > maxParts {
 		return p.skip(around, boundary, end)
 	}
@@ -67,10 +70,8 @@ func returned(kind string) bool {
 // returnedMail looks at the begin of the returned mail only: its own header. Some
 // put an empty line or the envelope of mbox before it.
 func (p *parser) returnedMail(raw []byte) {
-	g := groups(raw)
-	if len(g) > 0 && p.messageID == "" {
-		id := strings.TrimSpace(g[0].get("Message-ID"))
-		p.messageID = text(strings.TrimSuffix(strings.TrimPrefix(id, "<"), ">"))
+	if g := groups(raw); len(g) > 0 && p.returned.get("Message-ID") == "" {
+		p.returned = g[0]
 	}
 }
 

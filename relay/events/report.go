@@ -15,6 +15,7 @@ const (
 	MaxSize       = 10 << 20 // octets of the mail
 	MaxRecipients = 100      // of one report
 	MaxText       = 500      // octets of a text in a Report
+	MaxLinks      = 2000     // octets of a List-Unsubscribe
 
 	maxDepth  = 3        // multiparts within each other
 	maxParts  = 100      // in all
@@ -37,9 +38,20 @@ type Report struct {
 	// Recipients are those of a delivery report, and of ARF those that it names,
 	// which many leave out.
 	Recipients []Recipient
-	// MessageID is that of the returned mail without angle brackets; "" when no
-	// part returns its header.
+	// ID is the Message-ID of the report itself, without angle brackets.
+	ID string
+
+	// MessageID is that of the returned mail without angle brackets; this and the
+	// next are "" when no part returns its header.
 	MessageID string
+	// ListUnsubscribe is the field of the returned mail, in which a copy of a list
+	// has its token.
+	ListUnsubscribe string
+	// Copy is the field X-Postern-Copy of the returned mail, which holds the tag of
+	// a copy of a list and goes through an upstream that writes its own Message-ID.
+	Copy string
+	// ReturnPath is where the returned mail's own bounces go.
+	ReturnPath mail.Address
 }
 
 // Recipient is the fate of a mail for one recipient.
@@ -65,13 +77,21 @@ func ParseReport(r io.Reader) (Report, error) {
 	case p.lines.err != nil:
 		return Report{}, p.lines.err
 	case p.complaint != nil:
-		p.complaint.MessageID = p.messageID
-		return *p.complaint, nil
+		return p.about(p.complaint), nil
 	case p.delivery != nil:
-		p.delivery.MessageID = p.messageID
-		return *p.delivery, nil
+		return p.about(p.delivery), nil
 	}
 	return Report{}, ErrNoReport
+}
+
+// about adds what the headers of the report and of the returned mail say.
+func (p *parser) about(r *Report) Report {
+	r.ID = bareID(p.own.get("Message-ID"))
+	r.MessageID = bareID(p.returned.get("Message-ID"))
+	r.ListUnsubscribe = printable(p.returned.get("List-Unsubscribe"), MaxLinks)
+	r.Copy = text(p.returned.get(CopyHeader))
+	r.ReturnPath = address(p.returned.get("Return-Path"))
+	return *r
 }
 
 // delivery reads the groups of fields of message/delivery-status: one about the
@@ -154,7 +174,9 @@ func firstWord(v string) string {
 }
 
 // text is a stranger's text as it may be shown.
-func text(v string) string {
+func text(v string) string { return printable(v, MaxText) }
+
+func printable(v string, limit int) string {
 	v = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) { // controls, direction marks, what is no UTF-8
 			return ' '
@@ -162,8 +184,8 @@ func text(v string) string {
 		return r
 	}, strings.ToValidUTF8(v, " "))
 	v = strings.Join(strings.Fields(v), " ")
-	if len(v) > MaxText {
-		v = strings.ToValidUTF8(v[:MaxText], "")
+	if len(v) > limit {
+		v = strings.ToValidUTF8(v[:limit], "")
 	}
 	return v
 }

@@ -37,20 +37,21 @@ func TestReports(t *testing.T) {
 		return []events.Recipient{r}
 	}
 	for file, want := range map[string]events.Report{
-		"postfix.eml": {Reporter: "mx.example.net", MessageID: id, Recipients: with(func(r *events.Recipient) {
-			r.Original, r.Status, r.RemoteMTA = "kim@example.net", "5.1.1", "store.example.net"
-			r.Diagnostic = "550 5.1.1 <kim@example.net>: Recipient address rejected: User unknown in virtual mailbox table"
-		})},
-		"exim.eml": {Reporter: "mail.example.net", MessageID: id, Recipients: with(func(r *events.Recipient) { r.Status = "5.0.0" })},
-		"exchange.eml": {Reporter: "EX01.example.net", MessageID: id, Recipients: with(func(r *events.Recipient) {
+		"postfix.eml": {Reporter: "mx.example.net", MessageID: id, ID: "20261123000005.4Tq0aB1x2yz@mx.example.net", ReturnPath: "bounces+x@lists.example.com",
+			ListUnsubscribe: "<https://lists.example.com/u/v1.k1.AbC-dEf_123>, <mailto:unsubscribe@lists.example.com?subject=v1.k1.AbC-dEf_123>", Copy: "01KBQ7ZJ3N8R5T9V2W4X6Y8Z0A-1", Recipients: with(func(r *events.Recipient) {
+				r.Original, r.Status, r.RemoteMTA = "kim@example.net", "5.1.1", "store.example.net"
+				r.Diagnostic = "550 5.1.1 <kim@example.net>: Recipient address rejected: User unknown in virtual mailbox table"
+			})},
+		"exim.eml": {Reporter: "mail.example.net", MessageID: id, ID: "E1vMabc-000000001ab-0xyz@mail.example.net", ReturnPath: "bounces+x@lists.example.com", Recipients: with(func(r *events.Recipient) { r.Status = "5.0.0" })},
+		"exchange.eml": {Reporter: "EX01.example.net", MessageID: id, ID: "f1e2d3c4-b5a6-4978-8899-aabbccddeeff@EX01.example.net", Recipients: with(func(r *events.Recipient) {
 			r.Original, r.Final, r.Status = "kim@example.net", "KIM@example.net", "5.1.10"
 			r.Diagnostic = "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup"
 		})},
-		"gmail.eml": {Reporter: "googlemail.com", MessageID: id, Recipients: with(func(r *events.Recipient) {
+		"gmail.eml": {Reporter: "googlemail.com", MessageID: id, ID: "65a1b2c3.050a0220.abc12.0def.GMR@mx.google.com", Recipients: with(func(r *events.Recipient) {
 			r.Action, r.Status = "delayed", "4.4.1"
 			r.Diagnostic = "The recipient server did not accept our requests to connect. [store.example.net. 198.51.100.7: timed out]"
 		})},
-		"arf.eml": {Complaint: "abuse", Reporter: "ExampleFBL/1.0", MessageID: id},
+		"arf.eml": {Complaint: "abuse", Reporter: "ExampleFBL/1.0", MessageID: id, ID: "433689.81121.example@fbl.example.net"},
 		"wrapped.eml": {Reporter: "filter.example.net", MessageID: id, Recipients: []events.Recipient{
 			{Final: "lee@example.net", Action: "failed", Status: "4.2.2"},
 			{Final: "kim@other.example", Original: "kim@example.net", Action: "failed", Status: "5.7.1", Diagnostic: "554 policy"},
@@ -189,7 +190,13 @@ func FuzzParseReport(f *testing.F) {
 			}
 			return
 		}
-		texts := []string{r.Complaint, r.Reporter, r.MessageID}
+		texts := []string{r.Complaint, r.Reporter, r.ID, r.MessageID, r.Copy}
+		if len(r.ListUnsubscribe) > events.MaxLinks {
+			t.Errorf("%d octets of List-Unsubscribe", len(r.ListUnsubscribe))
+		}
+		if all := r.Events(); len(all) > events.MaxRecipients {
+			t.Errorf("%d events", len(all))
+		}
 		if len(r.Recipients) > events.MaxRecipients {
 			t.Errorf("%d recipients", len(r.Recipients))
 		}

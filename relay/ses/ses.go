@@ -20,10 +20,11 @@ import (
 
 	"postern/mail"
 	"postern/relay"
+	"postern/relay/events"
 )
 
 // TagName is the name of the EmailTag whose value is the copy's tag.
-const TagName = "postern"
+const TagName = events.TagName
 
 // Config is a lane's way to SES. Credentials come from where every AWS tool
 // finds them (environment, shared files, instance role).
