@@ -20,6 +20,7 @@ import (
 	"postern/expand/hosting"
 	"postern/mail"
 	"postern/optout"
+	"postern/relay/events"
 	"postern/relay/sign"
 	"postern/spool"
 )
@@ -38,8 +39,10 @@ type intake struct {
 	keys    *sign.Keys
 	keyring *optout.Keyring
 	log     *slog.Logger
-	forward forwarding // of mail to the postmaster; nil: it is refused
-	footers *expand.Footers
+	// feedback lets what has come back about copies have its effect.
+	feedback func(context.Context, []events.Event) error
+	forward  forwarding // of mail to the postmaster; nil: it is refused
+	footers  *expand.Footers
 
 	findTemplate findTemplate
 	pictures     *hosting.Bucket // where large pictures are put; nil: they stay in the mail

@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
-	"io"
 	"mime"
 	netmail "net/mail"
 	"net/textproto"
@@ -14,7 +12,6 @@ import (
 	"postern/directory"
 	"postern/expand"
 	"postern/mail"
-	"postern/relay/events"
 	"postern/spool"
 )
 
@@ -71,7 +68,7 @@ func (in *intake) errand(ctx context.Context, sub *mail.Submitter, from mail.Add
 	case unsubscribe:
 		return in.leaveByMail(ctx, sub, body, now)
 	case bounces:
-		return in.takeReport(sub, svc, body)
+		return in.takeReport(ctx, sub, svc, body, now)
 	case postmaster:
 		return in.tellPostmaster(ctx, sub, from, svc, body)
 	}
@@ -172,107 +169,6 @@ func (in *intake) isNotice(from string) bool {
 		}
 	}
 	return false
-}
-
-// takeReport takes a bounce or a complaint about a copy that the spool knows. It
-// changes nothing yet but the log.
-func (in *intake) takeReport(sub *mail.Submitter, svc service, body *spool.Body) (errand, error) {
-	f, err := body.Reader()
-	if err != nil {
-		return nil, full(err)
-	}
-	none := mail.Refuse(550, "5.1.1", "this address only takes reports about mail that this gateway has sent, as mail servers write them (RFC 3464, RFC 5965), and this is not one about a mail that it knows")
-	r, err := events.ParseReport(io.NewSectionReader(f, 0, body.Size()))
-	if errors.Is(err, events.ErrNoReport) {
-		return nil, none
-	} else if err != nil {
-		return nil, full(err)
-	}
-	c, fate, err := in.reported(svc.code, &r)
-	if errors.Is(err, spool.ErrNotFound) {
-		return nil, none
-	} else if err != nil {
-		return nil, full(err)
-	}
-	return func() error {
-		in.log.Info(whatCame(&r, fate), "message", c.Message, "copy", c.Seq, "to", c.To, "status", fate.Status, "action", fate.Action,
-			"complaint", r.Complaint, "diagnostic", fate.Diagnostic, "reporter", r.Reporter, "session", sub.Session)
-		return nil
-	}, nil
-}
-
-// whatCame names a report in the log. Not every one is bad news: a delay may end
-// well, and "not-spam" is the opposite of a complaint.
-func whatCame(r *events.Report, fate events.Recipient) string {
-	switch {
-	case r.Complaint == "not-spam", r.Complaint == "" && fate.Action != "failed":
-		return "report came back"
-	case r.Complaint != "":
-		return "complaint came back"
-	}
-	return "bounce came back"
-}
-
-// reported finds the copy that a report speaks of, and what it says of it: by the
-// code of the address when that is a copy's tag, else by the Message-ID of the
-// returned mail, which is the tag for a list's copy and may be the message's id for
-// ordinary mail. That a copy is known is not enough: the report must be about its
-// recipient. A complaint speaks of the one who got the copy, whom many leave out.
-func (in *intake) reported(code string, r *events.Report) (mail.Copy, events.Recipient, error) {
-	c, err := in.byTag(code)
-	if errors.Is(err, errNoTag) {
-		left, _, _ := strings.Cut(r.MessageID, "@")
-		if c, err = in.byTag(left); errors.Is(err, errNoTag) {
-			return in.byMessage(left, r)
-		}
-	}
-	if err != nil {
-		return c, events.Recipient{}, err
-	}
-	if r.Complaint != "" {
-		return c, events.Recipient{}, nil
-	}
-	for _, fate := range r.Recipients {
-		if fate.Is(c.To) {
-			return c, fate, nil
-		}
-	}
-	return c, events.Recipient{}, spool.ErrNotFound
-}
-
-// errNoTag is the error of a code that is no copy's tag, known or not.
-var errNoTag = errors.New("not a copy's tag")
-
-func (in *intake) byTag(tag string) (mail.Copy, error) {
-	id, seq, err := mail.ParseTag(tag)
-	if err != nil || seq == 0 {
-		return mail.Copy{}, errNoTag
-	}
-	found, err := in.spool.Copies(id, seq-1, 1)
-	if err != nil {
-		return mail.Copy{}, err
-	}
-	if len(found) == 0 || found[0].Seq != seq {
-		return mail.Copy{}, spool.ErrNotFound
-	}
-	return found[0], nil
-}
-
-// byMessage finds the copy of a message for somebody whom the report names.
-func (in *intake) byMessage(id string, r *events.Report) (mail.Copy, events.Recipient, error) {
-	message, err := mail.ParseID(id)
-	if err != nil {
-		return mail.Copy{}, events.Recipient{}, spool.ErrNotFound
-	}
-	for _, fate := range r.Recipients {
-		for _, to := range []mail.Address{fate.Original, fate.Final} {
-			c, err := in.spool.CopyTo(message, to)
-			if to != "" && !errors.Is(err, spool.ErrNotFound) {
-				return c, fate, err
-			}
-		}
-	}
-	return mail.Copy{}, events.Recipient{}, spool.ErrNotFound
 }
 
 // headerFields are the fields of a header, unfolded, decoded no further, by their

@@ -11,9 +11,10 @@
 //  3. the breakers of the message and its lane count it.
 //
 // Each step is durable before the next and does nothing when it is repeated, so that an
-// event may come twice, late, out of order, or half-done before a crash. An event that
-// an operator's hand has overtaken (they have lifted the suppression since) changes
-// nothing: whoever keeps the suppressions sees to that, by the event's time.
+// event may come twice, late, out of order, or half-done before a crash. The copy's
+// outcome is the mark that an event has had its effect: one that does not raise it
+// proves nothing anew, even when somebody has lifted the suppression since. When the copy
+// has left the spool, whoever keeps the suppressions compares times.
 //
 // What it never does: believe a stranger. Who calls [Applier.Apply] has made sure that
 // the events come from upstream.

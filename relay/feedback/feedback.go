@@ -50,7 +50,8 @@ type known struct {
 	event   *events.Event
 	proof   Proof
 	outcome mail.Outcome
-	kept    bool // the spool still holds the copy
+	had     mail.Outcome // of the copy, before
+	kept    bool         // the spool still holds the copy
 }
 
 // Apply lets events have their effect. On an error some of them had it and others not:
@@ -97,7 +98,7 @@ func (a *Applier) find(e *events.Event) (known, error) {
 	if err != nil {
 		return k, err
 	}
-	k.kept = true
+	k.kept, k.had = true, c.Outcome
 	k.proof.To, k.proof.UserKey, k.proof.List, k.proof.Message, k.proof.Copy = c.To, c.UserKey, sum.ListID(), c.Message, c.Seq
 	return k, nil
 }
@@ -116,7 +117,9 @@ func (a *Applier) copyOf(e *events.Event) (mail.Copy, error) {
 	return a.cfg.Spool.ByUpstream(e.UpstreamID)
 }
 
-// prove writes down what the event proves about the address.
+// prove writes down what the event proves about the address. One that does not raise
+// the copy's outcome has been proved before, or something graver has: a replayed event
+// proves nothing anew, even when its suppression has been lifted meanwhile.
 func (a *Applier) prove(ctx context.Context, k *known) error {
 	var reach events.Reach
 	k.outcome, reach = k.event.Judge()
@@ -129,7 +132,7 @@ func (a *Applier) prove(ctx context.Context, k *known) error {
 	case events.ReachSpam:
 		tell = a.cfg.Complained
 	}
-	if tell == nil {
+	if tell == nil || k.kept && k.outcome <= k.had {
 		return nil
 	}
 	if err := tell(ctx, k.proof); err != nil {
