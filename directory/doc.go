@@ -22,7 +22,8 @@
 // ":text", ":number", ":bool", ":json". Without it CreateTime is a number and any
 // other attribute is text. An empty cell says that the user has no such
 // attribute; a column that is not there says nothing. An import of an export
-// gives the same users, where missing, null and the empty text count as one.
+// gives the same users, where missing, null and the empty text count as one, and
+// Suppressed is passed over.
 //
 // # The index
 //
@@ -43,6 +44,26 @@
 //
 // A suppression (a bounced address, say) blocks every mail; an opt-out blocks the
 // mail of its list, and ordinary mail not.
+//
+// # Suppressions
+//
+// A [Suppression] says why an address gets nothing, since when and by what
+// evidence. The first word stays, except that a complaint takes the place of
+// anything else ([Index.Suppress]); a complaint also takes the person off all
+// lists, in the same commit ([Index.Complained]). Five days of soft bounces within
+// thirty suppress ([Index.SoftBounce]); a delivery in between takes nothing back.
+//
+// Events come late, in any order and more than once. So every word has the time
+// at which it happened, a day of soft bounces counts once, and what happened before
+// a person lifted the suppression ([Index.Unsuppress]) changes nothing any more.
+// That is remembered for 400 days ([Index.Forget]).
+//
+// Where the address's user is known, Run also writes the attribute Suppressed
+// ("bounced 2026-11-26: 550 5.1.1 no such user", in UTC) into the Store, for those
+// who read the table, and takes it away when the suppression is lifted. The index
+// decides, never the attribute: an import of users passes such a column over, and
+// no placeholder is of that name. A list of suppressions goes in and out as CSV
+// ([Index.ImportSuppressions], [Index.ExportSuppressions]).
 //
 // The package never removes a ledger line, never lets an import overrule a
 // person's own word, and never sends anything.

@@ -4,10 +4,14 @@ import "encoding/json"
 
 // CollectFields adds to fields (attribute name to "string", "number" or "bool")
 // what the users have. Lists, maps and null are no fields: no placeholder can
-// show them. A field that is met with two types is a string.
+// show them; [SuppressedAttribute] is no person's. A field that is met with two
+// types is a string.
 func CollectFields(fields map[string]string, users []User) {
 	for i := range users {
 		for name, v := range users[i].Attributes {
+			if name == SuppressedAttribute {
+				continue
+			}
 			switch v.(type) {
 			case string:
 				addField(fields, name, "string")

@@ -1,14 +1,11 @@
 package directory
 
 import (
-	"bufio"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
 
 	"postern/mail"
 )
@@ -16,8 +13,6 @@ import (
 const (
 	importUsers = 5000    // users of one Put
 	importBytes = 4 << 20 // of the file, after which a Put comes earlier
-	maxRowBytes = 1 << 20 // a longer row is a quote that is never closed
-	keptErrors  = 100
 )
 
 // Progress is how far an import has come.
@@ -35,18 +30,11 @@ type ImportResult struct {
 	Fields map[string]string // attribute columns and their types, for Index.Learn
 }
 
-// RowError says what is wrong with a row.
-type RowError struct {
-	Row    int // the line on which the row begins; the header is on line 1
-	Reason string
-}
-
-func (e RowError) Error() string { return fmt.Sprintf("row %d: %s", e.Row, e.Reason) }
-
 // Import reads a CSV file (RFC 4180, UTF-8, with or without a BOM) into the
 // store. The header names the columns: Email, and any of Name, Gender,
 // CreateTime, SubscriptionStatus, OptOut (list ids between spaces) and other
-// attributes; see the package comment for their kinds.
+// attributes; see the package comment for their kinds. A column Suppressed is
+// passed over.
 //
 // A bad row is counted, reported and passed over: a wrong number of columns, an
 // Email that is no address, a CreateTime that is no number, a SubscriptionStatus
@@ -73,12 +61,11 @@ func Import(ctx context.Context, r io.Reader, store Store, progress func(Progres
 type importer struct {
 	store    Store
 	progress func(Progress)
-	input    *rowLimit
-	csv      *csv.Reader
-	columns  []column
-	batch    []User
-	flushed  int64 // bytes of the file at the last Put
-	result   ImportResult
+	*csvFile
+	columns []column
+	batch   []User
+	flushed int64 // bytes of the file at the last Put
+	result  ImportResult
 }
 
 func newImporter(r io.Reader, store Store, progress func(Progress)) (*importer, error) {
@@ -86,19 +73,10 @@ func newImporter(r io.Reader, store Store, progress func(Progress)) (*importer, 
 	if err != nil {
 		return nil, err
 	}
-	im := &importer{store: store, progress: progress, input: &rowLimit{r: text}}
-	im.csv = csv.NewReader(im.input)
-	im.csv.FieldsPerRecord = -1
-	im.csv.ReuseRecord = true
-	header, err := im.csv.Read()
-	if errors.Is(err, io.EOF) {
-		return nil, badFile("the file is empty: it must begin with a header such as %s", strings.Join(standardColumns(), ","))
-	}
-	if err != nil {
-		return nil, im.unreadable(err)
-	}
-	if err := notUTF8(header); err != nil {
-		return nil, badFile("%v", err)
+	im := &importer{store: store, progress: progress}
+	var header []string
+	if im.csvFile, header, err = openCSV(text, strings.Join(standardColumns(), ",")); err != nil {
+		return nil, err
 	}
 	if im.columns, err = readHeader(header); err != nil {
 		return nil, badFile("%v", err)
@@ -107,30 +85,11 @@ func newImporter(r io.Reader, store Store, progress func(Progress)) (*importer, 
 	return im, nil
 }
 
-func badFile(format string, a ...any) error { return mail.Refuse(0, "", format, a...) }
-
-// utf8Text takes a BOM away and names the encodings that spreadsheets choose.
-func utf8Text(r io.Reader) (io.Reader, error) {
-	b := bufio.NewReader(r)
-	head, err := b.Peek(3)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("read the file: %w", err)
-	}
-	switch {
-	case string(head) == "\ufeff":
-		_, err := b.Discard(3)
-		return b, err
-	case len(head) >= 2 && (string(head[:2]) == "\xff\xfe" || string(head[:2]) == "\xfe\xff"):
-		return nil, badFile("the file is UTF-16: save it as \"CSV UTF-8\"")
-	}
-	return b, nil
-}
-
 func (im *importer) fieldsOfHeader() map[string]string {
 	fields := map[string]string{}
 	types := map[kind]string{kindText: "string", kindNumber: "number", kindBool: "bool"}
 	for _, c := range im.columns {
-		if t := types[c.kind]; t != "" && !Reserved(c.name) {
+		if t := types[c.kind]; t != "" && !Reserved(c.name) && c.name != SuppressedAttribute {
 			fields[c.name] = t
 		}
 	}
@@ -139,7 +98,7 @@ func (im *importer) fieldsOfHeader() map[string]string {
 
 func (im *importer) run(ctx context.Context) error {
 	for {
-		u, err := im.next()
+		u, err := im.nextUser()
 		var bad RowError
 		switch {
 		case errors.Is(err, io.EOF):
@@ -187,18 +146,13 @@ func (im *importer) flush(ctx context.Context) error {
 	return nil
 }
 
-// next reads a row: a user, a RowError, io.EOF, or an error that ends the import.
-func (im *importer) next() (User, error) {
-	record, err := im.csv.Read()
-	im.input.row = 0
-	if errors.Is(err, io.EOF) {
+// nextUser reads a row: a user, a RowError, io.EOF, or an error that ends the import.
+func (im *importer) nextUser() (User, error) {
+	record, row, err := im.next(len(im.columns))
+	im.result.Rows = im.rows
+	if err != nil {
 		return User{}, err
 	}
-	im.result.Rows++
-	if err != nil {
-		return User{}, im.parseError(err)
-	}
-	row, _ := im.csv.FieldPos(0)
 	u, err := im.user(record)
 	if err != nil {
 		return User{}, RowError{row, err.Error()}
@@ -206,46 +160,7 @@ func (im *importer) next() (User, error) {
 	return u, nil
 }
 
-// parseError tells a bad row, after which the reader goes on with the next line,
-// from a quote that swallowed the rest of the file.
-func (im *importer) parseError(err error) error {
-	var parse *csv.ParseError
-	if !errors.As(err, &parse) {
-		return im.unreadable(err)
-	}
-	if parse.Line > parse.StartLine && im.input.ended {
-		return badFile("row %d: a quote is opened and not closed again before line %d; mend it and import the file again", parse.StartLine, parse.Line)
-	}
-	return RowError{parse.StartLine, "a quote (\") stands where CSV allows none: a cell with quotes or commas in it must be within quotes, and its own quotes doubled"}
-}
-
-func (im *importer) unreadable(err error) error {
-	var parse *csv.ParseError
-	switch {
-	case errors.Is(err, errRowTooLong):
-		return badFile("the row after row %d is longer than %d bytes: a quote is opened and not closed, or the file is no CSV", im.result.Rows, maxRowBytes)
-	case errors.As(err, &parse):
-		return badFile("the header cannot be read as CSV: %v", err)
-	}
-	return fmt.Errorf("read the file: %w", err)
-}
-
-func notUTF8(record []string) error {
-	for _, cell := range record {
-		if !utf8.ValidString(cell) {
-			return errors.New("not UTF-8: save the file as \"CSV UTF-8\"")
-		}
-	}
-	return nil
-}
-
 func (im *importer) user(record []string) (User, error) {
-	if len(record) != len(im.columns) {
-		return User{}, fmt.Errorf("%d columns; the header has %d", len(record), len(im.columns))
-	}
-	if err := notUTF8(record); err != nil {
-		return User{}, err
-	}
 	u := User{KeepStatus: true, Attributes: make(map[string]any, len(record))}
 	for i, c := range im.columns {
 		if err := u.readCell(c, record[i]); err != nil {
@@ -267,31 +182,11 @@ func (u *User) readCell(c column, cell string) (err error) {
 			u.Subscribed, err = readBool(c.name, cell)
 			u.KeepStatus = false
 		}
+	case SuppressedAttribute: // the index knows better than an older export
 	case "OptOut":
 		u.OptOut, err = c.readLists(cell)
 	default:
 		u.Attributes[c.name], err = c.read(cell)
 	}
 	return err
-}
-
-var errRowTooLong = errors.New("a row is too long")
-
-// rowLimit stops a reader that collects a row without end.
-type rowLimit struct {
-	r     io.Reader
-	row   int   // bytes since the last row was complete
-	total int64 // bytes
-	ended bool  // the end of the file was seen
-}
-
-func (l *rowLimit) Read(p []byte) (int, error) {
-	if l.row > maxRowBytes {
-		return 0, errRowTooLong
-	}
-	n, err := l.r.Read(p)
-	l.row += n
-	l.total += int64(n)
-	l.ended = l.ended || errors.Is(err, io.EOF)
-	return n, err
 }

@@ -18,13 +18,16 @@ import (
 
 const indexFormat = 1
 
-// The buckets of the index file. The first two are keyed by mail.Address.Key.
+// The buckets of the index file. Those of opt-outs, suppressions, soft bounces and
+// liftings are keyed by mail.Address.Key.
 const (
 	leftBucket       = "left"       // who left which lists
 	suppressedBucket = "suppressed" // who gets nothing
 	pendingBucket    = "pending"    // what the Store has not been told yet
 	ledgerBucket     = "ledger"     // everything that happened, by number
 	fieldsBucket     = "fields"     // attribute names and their types
+	softBucket       = "soft"       // on which days mail did not reach an address, sorted
+	liftedBucket     = "allowed"    // when a suppression was lifted
 )
 
 // Index is the local memory of who must not get mail: opt-outs and suppressions.
@@ -39,25 +42,26 @@ type Index struct {
 	resume []byte // the pending key at which the last Replay gave up
 }
 
-// Evidence is where an opt-out or a rejoining came from: for the ledger.
+// Evidence is what an opt-out, a rejoining or a suppression rests on.
 type Evidence struct {
-	At      time.Time
-	How     string  // "one-click", "page", "mailto", "complaint", "command", …
-	Remote  string  // address of the client, "" when there is none
-	Message mail.ID // the message whose link was used, "" when there is none
+	At      time.Time `json:"-"`                 // of an opt-out or a rejoining
+	How     string    `json:"how,omitempty"`     // "one-click", "page", "mailto", "complaint", "command", "Amazon SES by SQS", …
+	Remote  string    `json:"remote,omitempty"`  // address of the client, "" when there is none
+	Message mail.ID   `json:"message,omitempty"` // the message whose link was used, or that bounced; "" when there is none
+
+	// Of a suppression:
+	Copy       string       `json:"copy,omitempty"`        // the copy's tag
+	UpstreamID string       `json:"upstream_id,omitempty"` // what upstream calls the copy
+	EventID    string       `json:"event_id,omitempty"`    // what upstream calls the event
+	Status     string       `json:"status,omitempty"`      // "5.1.1" (RFC 3463)
+	Words      string       `json:"words,omitempty"`       // what the other server said
+	UserKey    mail.Address `json:"user,omitempty"`        // the address's user, as the directory writes it; "" when it is not known
 }
 
 // Block says why an address must not get a copy.
 type Block struct {
 	Kind   string // "suppressed" or "unsubscribed"
 	Reason string // for people
-}
-
-// Suppression is an address that gets no mail at all, and why.
-type Suppression struct {
-	Address mail.Address `json:"address"` // as it was when it was suppressed
-	Reason  string       `json:"reason"`
-	At      time.Time    `json:"at"`
 }
 
 // left is one address's row in leftBucket: list id to the time of leaving.
@@ -67,7 +71,7 @@ type left map[string]time.Time
 // holds the file is waited for 1.5 seconds and then named in the error. A file
 // of a newer format is a Permanent error.
 func OpenIndex(path string) (*Index, error) {
-	db, err := boltfile.Open(path, indexFormat, leftBucket, suppressedBucket, pendingBucket, ledgerBucket, fieldsBucket)
+	db, err := boltfile.Open(path, indexFormat, leftBucket, suppressedBucket, pendingBucket, ledgerBucket, fieldsBucket, softBucket, liftedBucket)
 	if err != nil {
 		return nil, fmt.Errorf("open the opt-out index: %w", err)
 	}
@@ -112,30 +116,42 @@ func (x *Index) move(ctx context.Context, userKey mail.Address, list string, ev 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	entry := Entry{At: ev.At, Kind: "rejoin", Address: userKey, List: list, How: ev.How, Remote: ev.Remote, Message: ev.Message}
-	if leave {
-		entry.Kind = "opt-out"
+	err := x.db.Batch(func(tx *bolt.Tx) error { return changeLists(tx, userKey, list, ev, leave) })
+	if err != nil {
+		return fmt.Errorf("record the %s of %q for list %q: %w", moveName(leave), userKey, list, err)
 	}
-	err := x.db.Batch(func(tx *bolt.Tx) error {
-		changed, err := setLeft(tx, userKey.Key(), list, ev.At, leave)
-		if err != nil {
+	x.wake()
+	return nil
+}
+
+func moveName(leave bool) string {
+	if leave {
+		return "opt-out"
+	}
+	return "rejoin"
+}
+
+// changeLists is a leaving or a rejoining within a transaction.
+func changeLists(tx *bolt.Tx, userKey mail.Address, list string, ev Evidence, leave bool) error {
+	changed, err := setLeft(tx, userKey.Key(), list, ev.At, leave)
+	if err != nil {
+		return err
+	}
+	if changed {
+		entry := Entry{At: ev.At, Kind: moveName(leave), Address: userKey, List: list, How: ev.How, Remote: ev.Remote, Message: ev.Message}
+		if err := appendLedger(tx, entry); err != nil {
 			return err
 		}
-		if changed {
-			if err := appendLedger(tx, entry); err != nil {
-				return err
-			}
-		}
-		return addPending(tx, userKey, list, leave)
-	})
-	if err != nil {
-		return fmt.Errorf("record the %s of %q for list %q: %w", entry.Kind, userKey, list, err)
 	}
+	return addPending(tx, userKey, list, leave)
+}
+
+// wake tells Run that an entry is pending.
+func (x *Index) wake() {
 	select {
 	case x.changed <- struct{}{}:
 	default:
 	}
-	return nil
 }
 
 func setLeft(tx *bolt.Tx, key, list string, at time.Time, leave bool) (changed bool, err error) {

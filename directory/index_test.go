@@ -105,19 +105,16 @@ func TestRejoiningIsForOneList(t *testing.T) {
 
 func TestASuppressionBlocksEveryMail(t *testing.T) {
 	x := newIndex(t)
-	for _, reason := range []string{"550 no such user", "a later reason"} {
-		if err := x.Suppress(t.Context(), "Gone@example.com", reason, at()); err != nil {
-			t.Fatal(err)
-		}
-	}
+	suppress(t, x, directory.Suppression{Address: "Gone@example.com", Kind: directory.KindBounce, Reason: "550 no such user", At: at()})
+	suppress(t, x, directory.Suppression{Address: "gone@example.com", Kind: directory.KindBounce, Reason: "a later reason", At: at()})
 	wantBlocked(t, x, "gone@example.com", "", "suppressed")
 	wantBlocked(t, x, "gone@example.com", "promo", "suppressed")
 	if b, _ := x.Blocked("gone@example.com", ""); b.Reason != "550 no such user" {
 		t.Errorf("reason %q, want the first", b.Reason)
 	}
 	leave(t, x, "gone@example.com", "promo")
-	if err := x.Unsuppress(t.Context(), "GONE@example.com", "admin: the mailbox is back", at()); err != nil {
-		t.Fatal(err)
+	if was, err := x.Unsuppress(t.Context(), "GONE@example.com", directory.Lift{By: "admin: the mailbox is back", At: at()}); err != nil || was.Reason != "550 no such user" {
+		t.Fatal(was, err)
 	}
 	wantBlocked(t, x, "gone@example.com", "", "")
 	wantBlocked(t, x, "gone@example.com", "promo", "unsubscribed")
@@ -126,9 +123,7 @@ func TestASuppressionBlocksEveryMail(t *testing.T) {
 func TestSuppressionsInPages(t *testing.T) {
 	x := newIndex(t)
 	for i := range 25 {
-		if err := x.Suppress(t.Context(), mail.Address(fmt.Sprintf("U%02d@example.com", i)), "bounced", at()); err != nil {
-			t.Fatal(err)
-		}
+		suppress(t, x, directory.Suppression{Address: mail.Address(fmt.Sprintf("U%02d@example.com", i)), Kind: directory.KindBounce, Reason: "bounced", At: at()})
 	}
 	var seen []mail.Address
 	after := mail.Address("")
@@ -165,18 +160,19 @@ func TestTheLedgerHoldsEveryChangeOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := errors.Join(x.Suppress(t.Context(), "a@example.com", "bounced", at()), x.Unsuppress(t.Context(), "b@example.com", "x", at())); err != nil {
+		suppress(t, x, directory.Suppression{Address: "a@example.com", Kind: directory.KindBounce, Reason: "bounced", At: at(), Evidence: directory.Evidence{Status: "5.1.1"}})
+		if _, err := x.Unsuppress(t.Context(), "b@example.com", directory.Lift{By: "x", At: at()}); !errors.Is(err, directory.ErrNotSuppressed) {
 			t.Fatal(err)
 		}
 	}
-	if err := x.Unsuppress(t.Context(), "a@example.com", "admin", at()); err != nil {
+	if _, err := x.Unsuppress(t.Context(), "a@example.com", directory.Lift{By: "admin", At: at()}); err != nil {
 		t.Fatal(err)
 	}
 	want := []directory.Entry{
 		{Number: 1, At: at(), Kind: "opt-out", Address: "kim@example.com", List: "promo", How: "one-click", Remote: "192.0.2.1", Message: ev.Message},
 		{Number: 2, At: at(), Kind: "rejoin", Address: "kim@example.com", List: "promo", How: "page"},
-		{Number: 3, At: at(), Kind: "suppress", Address: "a@example.com", Reason: "bounced"},
-		{Number: 4, At: at(), Kind: "unsuppress", Address: "a@example.com", Reason: "admin"},
+		{Number: 3, At: at(), Kind: "suppress", Address: "a@example.com", Reason: "bounced", Why: directory.KindBounce, Evidence: directory.Evidence{Status: "5.1.1"}},
+		{Number: 4, At: at(), Kind: "unsuppress", Address: "a@example.com", Reason: "admin", Why: directory.KindBounce},
 	}
 	if got, err := x.Ledger(0, 100); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
@@ -190,7 +186,8 @@ func TestAnIndexThatIsOpenedAgainKnowsEverything(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "optout.db")
 	x := openIndex(t, path)
 	leave(t, x, "kim@example.com", "promo")
-	if err := errors.Join(x.Suppress(t.Context(), "a@example.com", "bounced", at()), x.Learn(map[string]string{"City": "string"})); err != nil {
+	suppress(t, x, directory.Suppression{Address: "a@example.com", Kind: directory.KindBounce, Reason: "bounced", At: at()})
+	if err := x.Learn(map[string]string{"City": "string"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := directory.OpenIndex(path); err == nil || !strings.Contains(err.Error(), "another process") {
@@ -272,8 +269,6 @@ func TestWhatIsNoOptOutIsRefused(t *testing.T) {
 		"no address":   x.OptOut(t.Context(), "", "promo", click()),
 		"no list":      x.OptOut(t.Context(), "a@example.com", "", click()),
 		"ended":        x.OptOut(ended, "a@example.com", "promo", click()),
-		"null sender":  x.Suppress(t.Context(), "", "bounced", at()),
-		"ended, too":   x.Suppress(ended, "a@example.com", "bounced", at()),
 		"key too long": x.OptOut(t.Context(), mail.Address(strings.Repeat("x", 40_000)), "promo", click()),
 	} {
 		if err == nil {

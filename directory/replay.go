@@ -22,21 +22,29 @@ const (
 
 // pending is what the Store has yet to be told about one user and one list: the
 // latest word, so that leaving and rejoining in turn cannot arrive in disorder.
+// The word about the user's suppression stands at [suppressionWord].
 type pending struct {
 	Leave bool   `json:"leave"`
 	Turn  uint64 `json:"turn"` // tells a newer word from the one being replayed
 }
+
+// suppressionWord is in the place of a list id, which is never empty.
+const suppressionWord = ""
 
 type pendingEntry struct {
 	pending
 	row  []byte // its key in the bucket
 	user mail.Address
 	list string
+	why  any // of suppressionWord: the attribute's text as it is now; nil removes it
 }
 
 // change is what the Store is asked to do. Leaving all lists also ends the
 // subscription, because other programs that read the table know only that.
 func (p pendingEntry) change() Change {
+	if p.list == suppressionWord {
+		return Change{Attributes: map[string]any{SuppressedAttribute: p.why}}
+	}
 	c := Change{OptIn: []string{p.list}}
 	if p.Leave {
 		c = Change{OptOut: []string{p.list}}
@@ -143,7 +151,7 @@ func (r *replay) tell(ctx context.Context, p pendingEntry) (settled bool, err er
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}
-	err = fmt.Errorf("tell the directory that %q changed list %q: %w", p.user, p.list, err)
+	err = fmt.Errorf("tell the directory that %s: %w", p.news(), err)
 	if mail.ClassOf(err) == mail.Permanent {
 		if len(r.refused) < replayFailures {
 			r.refused = append(r.refused, err)
@@ -156,6 +164,16 @@ func (r *replay) tell(ctx context.Context, p pendingEntry) (settled bool, err er
 	}
 	r.index.giveUpAt(p.row)
 	return false, err
+}
+
+func (p pendingEntry) news() string {
+	switch {
+	case p.list != suppressionWord:
+		return fmt.Sprintf("%q changed list %q", p.user, p.list)
+	case p.why == nil:
+		return fmt.Sprintf("%q gets mail again", p.user)
+	}
+	return fmt.Sprintf("%q is suppressed", p.user)
 }
 
 // pendingPage reads entries after the row start, up to and with end.
@@ -173,14 +191,30 @@ func (x *Index) pendingPage(start, end []byte) ([]pendingEntry, error) {
 				return err
 			}
 			cut := bytes.LastIndexByte(k, 0)
-			page = append(page, pendingEntry{p, bytes.Clone(k), mail.Address(k[:cut]), string(k[cut+1:])})
+			entry := pendingEntry{pending: p, row: bytes.Clone(k), user: mail.Address(k[:cut]), list: string(k[cut+1:])}
+			if entry.list == suppressionWord {
+				if entry.why, err = suppressedText(tx, entry.user); err != nil {
+					return err
+				}
+			}
+			page = append(page, entry)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read pending opt-outs: %w", err)
+		return nil, fmt.Errorf("read what the directory is to be told: %w", err)
 	}
 	return page, nil
+}
+
+// suppressedText is what the user's attribute is to say now. The row is asked and
+// not the pending word, so that the latest reason arrives.
+func suppressedText(tx *bolt.Tx, user mail.Address) (any, error) {
+	row, err := readSuppressed(tx, []byte(user.Key()))
+	if err != nil || row.Address == "" {
+		return nil, err
+	}
+	return row.Attribute(), nil
 }
 
 // settle removes entries, unless a newer word came while the store was told.
@@ -205,41 +239,51 @@ func (x *Index) settle(done []pendingEntry) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("settle pending opt-outs: %w", err)
+		return fmt.Errorf("settle what the directory was told: %w", err)
 	}
 	return nil
 }
 
 // Run replays at once, whenever an entry is new, and after failures again: 1 s
-// later, then twice as long each time, up to 5 minutes. It returns when ctx
-// ends.
+// later, then twice as long each time, up to 5 minutes. Once a day it forgets
+// what is too old to matter ([Index.Forget]). It returns when ctx ends.
 func (x *Index) Run(ctx context.Context, store Store, log *slog.Logger) {
 	wait := time.Duration(0)
+	forget := time.NewTicker(forgetEvery)
+	defer forget.Stop()
+	x.forgetAndLog(ctx, log)
 	for {
 		n, err := x.Replay(ctx, store)
 		if ctx.Err() != nil {
 			return
 		}
 		if n > 0 {
-			log.Info("the directory was told of opt-outs", "entries", n)
+			log.Info("the directory was told of opt-outs and suppressions", "entries", n)
 		}
+		again := x.changed
+		var retry <-chan time.Time
 		if err == nil {
 			wait = 0
-			select {
-			case <-x.changed:
-				continue
-			case <-ctx.Done():
-				return
-			}
+		} else {
+			wait = min(max(2*wait, replayWait), replayMaxWait)
+			log.Warn("the directory was not told of all opt-outs and suppressions; the local index holds them", "again_in", wait, "class", mail.ClassOf(err), "error", err)
+			again, retry = nil, time.After(wait)
 		}
-		wait = min(max(2*wait, replayWait), replayMaxWait)
-		log.Warn("the directory was not told of all opt-outs; the local index holds them", "again_in", wait, "class", mail.ClassOf(err), "error", err)
-		t := time.NewTimer(wait)
 		select {
-		case <-t.C:
+		case <-again:
+		case <-retry:
+		case <-forget.C:
+			x.forgetAndLog(ctx, log)
 		case <-ctx.Done():
-			t.Stop()
 			return
 		}
+	}
+}
+
+func (x *Index) forgetAndLog(ctx context.Context, log *slog.Logger) {
+	if n, err := x.Forget(ctx, time.Now()); err != nil && ctx.Err() == nil {
+		log.Warn("old soft bounces could not be forgotten; they are tomorrow", "error", err)
+	} else if n > 0 {
+		log.Debug("old soft bounces and liftings are forgotten", "rows", n)
 	}
 }

@@ -1,0 +1,146 @@
+package directory
+
+import (
+	"bufio"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+
+	"postern/mail"
+)
+
+const (
+	maxRowBytes = 1 << 20 // a longer row is a quote that is never closed
+	keptErrors  = 100
+)
+
+// RowError says what is wrong with a row.
+type RowError struct {
+	Row    int // the line on which the row begins; the header is on line 1
+	Reason string
+}
+
+func (e RowError) Error() string { return fmt.Sprintf("row %d: %s", e.Row, e.Reason) }
+
+func badFile(format string, a ...any) error { return mail.Refuse(0, "", format, a...) }
+
+// utf8Text takes a BOM away and names the encodings that spreadsheets choose.
+func utf8Text(r io.Reader) (*bufio.Reader, error) {
+	b := bufio.NewReader(r)
+	head, err := b.Peek(3)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read the file: %w", err)
+	}
+	switch {
+	case string(head) == "\ufeff":
+		_, err := b.Discard(3)
+		return b, err
+	case len(head) >= 2 && (string(head[:2]) == "\xff\xfe" || string(head[:2]) == "\xfe\xff"):
+		return nil, badFile("the file is UTF-16: save it as \"CSV UTF-8\"")
+	}
+	return b, nil
+}
+
+// csvFile reads a CSV file (RFC 4180) row by row, in bounded memory.
+type csvFile struct {
+	input *rowLimit
+	csv   *csv.Reader
+	rows  int // read, without the header
+}
+
+// openCSV also reads the header; example is one, for those who have none.
+func openCSV(text io.Reader, example string) (*csvFile, []string, error) {
+	f := &csvFile{input: &rowLimit{r: text}}
+	f.csv = csv.NewReader(f.input)
+	f.csv.FieldsPerRecord = -1
+	f.csv.ReuseRecord = true
+	header, err := f.csv.Read()
+	if errors.Is(err, io.EOF) {
+		return nil, nil, badFile("the file is empty: it must begin with a header such as %s", example)
+	}
+	if err != nil {
+		return nil, nil, f.unreadable(err)
+	}
+	if err := notUTF8(header); err != nil {
+		return nil, nil, badFile("%v", err)
+	}
+	return f, header, nil
+}
+
+// next reads a row and the line on which it begins. The error is io.EOF, a
+// RowError, or one that ends the reading. The cells are good until the next call.
+func (f *csvFile) next(columns int) (cells []string, line int, err error) {
+	cells, err = f.csv.Read()
+	f.input.row = 0
+	if errors.Is(err, io.EOF) {
+		return nil, 0, err
+	}
+	f.rows++
+	if err != nil {
+		return nil, 0, f.parseError(err)
+	}
+	line, _ = f.csv.FieldPos(0)
+	if len(cells) != columns {
+		return nil, line, RowError{line, fmt.Sprintf("%d columns; the header has %d", len(cells), columns)}
+	}
+	if err := notUTF8(cells); err != nil {
+		return nil, line, RowError{line, err.Error()}
+	}
+	return cells, line, nil
+}
+
+// parseError tells a bad row, after which the reader goes on with the next line,
+// from a quote that swallowed the rest of the file.
+func (f *csvFile) parseError(err error) error {
+	var parse *csv.ParseError
+	if !errors.As(err, &parse) {
+		return f.unreadable(err)
+	}
+	if parse.Line > parse.StartLine && f.input.ended {
+		return badFile("row %d: a quote is opened and not closed again before line %d; mend it and import the file again", parse.StartLine, parse.Line)
+	}
+	return RowError{parse.StartLine, "a quote (\") stands where CSV allows none: a cell with quotes or commas in it must be within quotes, and its own quotes doubled"}
+}
+
+func (f *csvFile) unreadable(err error) error {
+	var parse *csv.ParseError
+	switch {
+	case errors.Is(err, errRowTooLong):
+		return badFile("the row after row %d is longer than %d bytes: a quote is opened and not closed, or the file is no CSV", f.rows, maxRowBytes)
+	case errors.As(err, &parse):
+		return badFile("the header cannot be read as CSV: %v", err)
+	}
+	return fmt.Errorf("read the file: %w", err)
+}
+
+func notUTF8(record []string) error {
+	for _, cell := range record {
+		if !utf8.ValidString(cell) {
+			return errors.New("not UTF-8: save the file as \"CSV UTF-8\"")
+		}
+	}
+	return nil
+}
+
+var errRowTooLong = errors.New("a row is too long")
+
+// rowLimit stops a reader that collects a row without end.
+type rowLimit struct {
+	r     io.Reader
+	row   int   // bytes since the last row was complete
+	total int64 // bytes
+	ended bool  // the end of the file was seen
+}
+
+func (l *rowLimit) Read(p []byte) (int, error) {
+	if l.row > maxRowBytes {
+		return 0, errRowTooLong
+	}
+	n, err := l.r.Read(p)
+	l.row += n
+	l.total += int64(n)
+	l.ended = l.ended || errors.Is(err, io.EOF)
+	return n, err
+}
