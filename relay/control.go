@@ -16,6 +16,7 @@ type laneRow struct {
 	Paused  *paused     `json:"paused,omitempty"`    // by hand
 	Held    *paused     `json:"bulk_held,omitempty"` // bulk mail alone, by the breaker
 	Day     []hourTally `json:"day,omitempty"`       // what came of the copies of the last day
+	Account *accountRow `json:"account,omitempty"`   // what may be sent, and was
 }
 
 // paused is why something waits for somebody.
@@ -66,6 +67,7 @@ func (l *lane) restore() error {
 	}
 	l.gate.hold(row)
 	l.rolling.set(row.Day)
+	l.recall(row, time.Now())
 	return nil
 }
 

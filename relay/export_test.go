@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"postern/mail"
+	"postern/spool"
 )
 
 // What the tests see of decisions and gates.
@@ -18,11 +19,11 @@ var (
 func (s Schedule) Wait(spent int, jitter float64) time.Duration { return s.wait(spent, jitter) }
 
 func (g *gate) Allow(n int, now time.Time) (int, time.Time) {
-	room, _, next := g.allow(n, now)
-	return room, next
+	room, next := g.allow(spool.Room{All: n, Bulk: n}, now)
+	return room.All, next
 }
-func (g *gate) Begin(n int, now time.Time) { g.begin(n, now) }
+func (g *gate) Begin(n int, now time.Time) { g.begin(n, n, now) }
 func (g *gate) Rate() float64              { return g.rate }
 func (g *gate) End(class mail.Class, reached bool, reason string, after time.Duration, now time.Time) bool {
-	return g.end(class, reached, reason, after, now)
+	return g.end(&pass{bulk: 1}, ending{class: class, reached: reached, reason: reason, after: after}, now)
 }

@@ -116,3 +116,60 @@ func TestAThrottleEarlyInASecondKnowsTheSecondBefore(t *testing.T) {
 		t.Fatalf("after 400 copies a second the rate is %v, want 200", g.Rate())
 	}
 }
+
+func TestGatePausesProbesAndResumes(t *testing.T) {
+	g := relay.NewGate(0)
+	if n, _ := g.Allow(10, at); n != 10 {
+		t.Fatalf("an open gate allows %d of 10", n)
+	}
+	g.Begin(10, at)
+	for i := range 10 {
+		if changed := g.End(mail.Unreachable, false, "refused", 0, at); changed != (i == 0) {
+			t.Fatalf("end %d: changed %v", i, changed)
+		}
+	}
+	if n, next := g.Allow(10, at); n != 0 || !next.Equal(at.Add(time.Second)) {
+		t.Fatalf("paused: allows %d, next %v", n, next)
+	}
+	now := at
+	for _, wait := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+		now = now.Add(wait * time.Second)
+		if n, _ := g.Allow(10, now.Add(-time.Millisecond)); n != 0 {
+			t.Fatalf("%v too early", wait)
+		}
+		n, _ := g.Allow(10, now)
+		if n != 1 {
+			t.Fatalf("the probe after %d s: allows %d, want 1", wait, n)
+		}
+		g.Begin(1, now)
+		if n, _ := g.Allow(10, now); n != 0 {
+			t.Fatal("a second probe while the first is under way")
+		}
+		g.End(mail.Unreachable, false, "refused", 0, now)
+	}
+	now = now.Add(time.Minute)
+	g.Begin(1, now)
+	if !g.End(mail.Temporary, true, "", 0, now) {
+		t.Fatal("a success does not open the gate")
+	}
+	if n, _ := g.Allow(10, now); n != 10 {
+		t.Fatalf("open again: allows %d", n)
+	}
+}
+
+func TestGateSlowsDownAndRecovers(t *testing.T) {
+	g := relay.NewGate(90)
+	now := at
+	g.Begin(1, now)
+	g.End(mail.Throttled, false, "", 0, now)
+	if g.Rate() != 60 {
+		t.Fatalf("after one throttle the rate is %v, want 60", g.Rate())
+	}
+	for range 20 {
+		now = now.Add(time.Second)
+		g.Allow(1, now)
+	}
+	if g.Rate() != 90 {
+		t.Fatalf("after 20 quiet seconds the rate is %v, want 90 again", g.Rate())
+	}
+}

@@ -49,7 +49,9 @@ type Config struct {
 	// Moot says, just before a copy is sent, why its message need not go any more: a
 	// warning that has been overtaken. nil: every message goes.
 	Moot func(*mail.Message) (reason string, moot bool)
-	Log  *slog.Logger
+	// Location is where people read times; nil: time.Local.
+	Location *time.Location
+	Log      *slog.Logger
 }
 
 // Relay sends what is due.
@@ -74,12 +76,18 @@ type lane struct {
 	nudge   chan struct{}      // the gate has changed
 	blame   blame
 	rolling rolling
+	// halted is closed when no copy is to have its turn any more.
+	halted   <-chan struct{}
+	governor governor
 }
 
 // New checks the configuration's shape; Start begins to send.
 func New(cfg Config) (*Relay, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Location == nil {
+		cfg.Location = time.Local
 	}
 	if cfg.Signers <= 0 {
 		cfg.Signers = runtime.GOMAXPROCS(0) + 1 // so that none idles between two
@@ -89,8 +97,9 @@ func New(cfg Config) (*Relay, error) {
 		if lc.Concurrency < 1 {
 			return nil, fmt.Errorf("lane %s: concurrency is %d; it must be at least 1", lc.Name, lc.Concurrency)
 		}
-		l := &lane{LaneConfig: lc, r: r, gate: newGate(lc.Rate), nudge: make(chan struct{}, 1),
+		l := &lane{LaneConfig: lc, r: r, gate: newGate(lc.Rate), governor: governor{stir: make(chan struct{}, 1)},
 			work: make(chan spool.Claim, lc.Concurrency), ended: make(chan spool.Settled, lc.Concurrency)}
+		l.nudge = l.gate.nudge
 		if err := l.restore(); err != nil {
 			return nil, err
 		}
@@ -106,6 +115,10 @@ func (r *Relay) Start() {
 	r.halt, r.abort = halt, abort
 	r.wg.Go(func() { r.tend(claiming) })
 	for _, l := range r.lanes {
+		l.halted = claiming.Done()
+		if l.Account != nil {
+			r.wg.Go(func() { l.govern(claiming) })
+		}
 		for range l.Concurrency {
 			r.wg.Go(func() {
 				for c := range l.work {
@@ -149,7 +162,7 @@ func (r *Relay) Lanes() []LaneStatus {
 	broken := r.cfg.Spool.Broken()
 	for i, l := range r.lanes {
 		list[i] = LaneStatus{Name: l.Name, Driver: l.Driver}
-		l.gate.status(&list[i], time.Now())
+		l.gate.status(&list[i], time.Now(), r.cfg.Location)
 		if broken != nil {
 			list[i].State, list[i].Reason, list[i].Until = "paused", broken.Error(), time.Time{}
 		}
@@ -234,10 +247,7 @@ func (l *lane) turn(ctx context.Context, ended []spool.Settled, room spool.Room)
 		room = spool.Room{}
 	}
 	if room.All > 0 {
-		room.All, room.BulkFirst, next = l.gate.allow(room.All, now)
-	}
-	if l.gate.holdsBulk() {
-		room.Bulk, room.BulkFirst = 0, false
+		room, next = l.gate.allow(room, now)
 	}
 	begun, err = l.r.cfg.Spool.Turn(context.WithoutCancel(ctx), ended, l.Name, room, now)
 	if err != nil {
@@ -249,7 +259,11 @@ func (l *lane) turn(ctx context.Context, ended []spool.Settled, room spool.Room)
 		}
 		return nil, next, nil
 	}
-	l.gate.begin(len(begun), now)
+	n := 0
+	for _, c := range begun {
+		n += bulk(c)
+	}
+	l.gate.begin(len(begun), n, now)
 	for _, c := range begun {
 		l.work <- c // has room: there is a slot for each
 	}
@@ -274,6 +288,7 @@ func (l *lane) wait(ctx context.Context, ended []spool.Settled, wake <-chan stru
 	case e := <-l.ended:
 		ended = append(ended, e)
 	case <-wake:
+		signalTo(l.governor.stir)
 	case <-timer:
 	case <-l.nudge:
 	}
@@ -283,12 +298,18 @@ func (l *lane) wait(ctx context.Context, ended []spool.Settled, wake <-chan stru
 // deliver makes one attempt and returns its result.
 func (l *lane) deliver(ctx context.Context, c spool.Claim) spool.Result {
 	log := l.r.cfg.Log.With("message", c.Copy.Message, "copy", c.Copy.Seq, "lane", l.Name, "attempt", c.Copy.Claims)
+	p := &pass{bulk: bulk(c)}
 	if r, needless := l.needless(&c); needless {
-		l.gate.end(mail.Temporary, false, "", 0, time.Now())
+		l.gate.end(p, ending{}, time.Now())
 		log.Info("not sent", "state", r.State, "reason", r.Error)
 		return r
 	}
-	receipt, err := l.send(ctx, &c)
+	receipt, err := l.send(ctx, &c, p)
+	if errors.Is(err, errNoTurn) {
+		l.gate.end(p, ending{}, time.Now())
+		l.nudgeDispatch()
+		return givenBack(c.Copy)
+	}
 	found, wait := l.blame.judge(c.Copy.Tag(), err)
 	if found == convicted {
 		err = ofTheCopy(err)
@@ -300,7 +321,7 @@ func (l *lane) deliver(ctx context.Context, c spool.Claim) spool.Result {
 	if found == suspected {
 		v.Lane, v.Result.Due = mail.Temporary, now.Add(wait)
 	}
-	l.tell(v.Lane, err, found, now)
+	l.tell(p, v.Lane, err, found, now)
 	l.nudgeDispatch()
 	if l.r.same.judge(c.Message, err) && l.r.noneSent(c.Message.ID) {
 		v.PauseMessage, v.Stop = allRefused(v.Result.Error), mail.Stop{Kind: mail.StopRefused, At: now}
@@ -333,14 +354,15 @@ func (l *lane) needless(c *spool.Claim) (spool.Result, bool) {
 
 // tell lets the gate know how an attempt ended. What is the copy's own fault says
 // nothing of the lane, not even that it works.
-func (l *lane) tell(concern mail.Class, err error, found finding, now time.Time) {
+func (l *lane) tell(p *pass, concern mail.Class, err error, found finding, now time.Time) {
 	class := mail.ClassOf(err)
 	if class == mail.Uncertain {
 		concern = class
 	}
 	reached := found == innocent && (err == nil || class == mail.Permanent || class == mail.Temporary)
-	words, after := explainIf(err)
-	if l.gate.end(concern, reached, words, after, now) {
+	e := ending{class: concern, reached: reached, counts: err == nil || class == mail.Uncertain}
+	e.reason, e.after = explainIf(err)
+	if l.gate.end(p, e, now) {
 		l.report()
 	}
 }
@@ -354,8 +376,8 @@ func explainIf(err error) (string, time.Duration) {
 
 // report logs that the lane has stopped or started.
 func (l *lane) report() {
-	s := LaneStatus{}
-	l.gate.status(&s, time.Now())
+	s := LaneStatus{Name: l.Name}
+	l.gate.status(&s, time.Now(), l.r.cfg.Location)
 	if s.State == "paused" {
 		l.r.cfg.Log.Error("lane paused", "lane", l.Name, "reason", s.Reason, "until", s.Until)
 		return
@@ -363,25 +385,34 @@ func (l *lane) report() {
 	l.r.cfg.Log.Info("lane runs again", "lane", l.Name)
 }
 
-func (l *lane) nudgeDispatch() {
-	select {
-	case l.nudge <- struct{}{}:
-	default:
-	}
-}
+func (l *lane) nudgeDispatch() { signalTo(l.nudge) }
 
 // send renders, signs and hands over. An ordinary mail that turns out to be more
 // than upstream can carry, and of which it has taken nothing, is encoded and handed
 // over once more within the same attempt.
-func (l *lane) send(ctx context.Context, c *spool.Claim) (Receipt, error) {
-	receipt, err := l.handOver(ctx, c)
+func (l *lane) send(ctx context.Context, c *spool.Claim, p *pass) (Receipt, error) {
+	receipt, err := l.handOver(ctx, c, p)
 	if errors.Is(err, ErrNotSevenBit) && !l.Sender.EightBit() && ctx.Err() == nil {
-		return l.handOver(ctx, c)
+		return l.handOver(ctx, c, p)
 	}
 	return receipt, err
 }
 
-func (l *lane) handOver(ctx context.Context, c *spool.Claim) (Receipt, error) {
+// errNoTurn says that a copy was not handed over, because the lane stopped before its
+// turn or who it is for has left meanwhile: the next attempt sees to that.
+var errNoTurn = errors.New("the copy was not handed over")
+
+// givenBack is the result of an attempt that was none: the copy waits in its old place.
+func givenBack(c mail.Copy) spool.Result {
+	now := time.Now()
+	r := spool.Result{State: unspent(c), Due: c.Due, At: now}
+	if r.Due.IsZero() {
+		r.Due = now
+	}
+	return r
+}
+
+func (l *lane) handOver(ctx context.Context, c *spool.Claim, p *pass) (Receipt, error) {
 	content, err := l.content(c)
 	if err != nil {
 		return Receipt{}, err
@@ -389,6 +420,14 @@ func (l *lane) handOver(ctx context.Context, c *spool.Claim) (Receipt, error) {
 	from := c.Message.From
 	if l.r.cfg.ReturnPath != nil {
 		from = l.r.cfg.ReturnPath(l.Name, c.Message, &c.Copy)
+	}
+	if !l.gate.await(p, l.halted) {
+		return Receipt{}, errNoTurn
+	}
+	if p.waited {
+		if _, needless := l.needless(c); needless {
+			return Receipt{}, errNoTurn
+		}
 	}
 	return l.Sender.Send(ctx, &Delivery{From: from, To: c.Copy.To, Tag: c.Copy.Tag(), Content: content})
 }

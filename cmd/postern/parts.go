@@ -194,8 +194,11 @@ func (c *Config) lanes(log *slog.Logger) ([]relay.LaneConfig, error) {
 		if err != nil {
 			return nil, fmt.Errorf("lane[%d].%s: %w", i, l.Driver, err)
 		}
-		lanes = append(lanes, relay.LaneConfig{Name: l.Name, Driver: l.Driver, Sender: s, Concurrency: l.Concurrency, Rate: l.Rate,
-			Reserve: l.TransactionalReserve})
+		lane := relay.LaneConfig{Name: l.Name, Driver: l.Driver, Sender: s, Concurrency: l.Concurrency, Rate: l.Rate, Reserve: l.TransactionalReserve}
+		if s, asks := s.(*ses.Sender); asks {
+			lane.Account = s.Account
+		}
+		lanes = append(lanes, lane)
 	}
 	return lanes, nil
 }

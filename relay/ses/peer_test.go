@@ -17,6 +17,7 @@ import (
 
 	"postern/internal/peer"
 	"postern/mail"
+	"postern/relay"
 	"postern/relay/ses"
 )
 
@@ -80,9 +81,9 @@ func TestAnEmulatorOfOthersUnderstandsUs(t *testing.T) {
 	}
 	requestOnTheWire(t, rec, d.Content.Bytes(), d.Tag)
 	storedByEmulator(t, emulator, r.ID)
-	q, err := s.Quota(context.Background())
-	if want := (ses.Quota{Rate: 1, Max24: 200, Sent24: 2, Sandbox: true, Enforcement: "HEALTHY"}); err != nil || q != want {
-		t.Errorf("Quota is %+v, %v", q, err)
+	q, err := s.Account(context.Background())
+	if want := (relay.Account{Rate: 1, Max24: 200, Sent24: 2, Sandbox: true, Enforcement: "HEALTHY"}); err != nil || q != want {
+		t.Errorf("Account is %+v, %v", q, err)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sesv2"
 	"github.com/aws/aws-sdk-go-v2/service/sesv2/types"
+	"github.com/aws/smithy-go"
 
 	"postern/mail"
 	"postern/relay"
@@ -33,7 +34,7 @@ type Config struct {
 	Endpoint         string        // "": that of the region; else a URL, for emulators and VPC end points
 	ConfigurationSet string        // "": the identity's own, or none
 	Concurrency      int           // how many Sends go on at once: the size of the connection pool; 10
-	Timeout          time.Duration // of one Send, or one Quota; 45 s
+	Timeout          time.Duration // of one Send, or one Account; 45 s
 }
 
 // Sender is one SES account in one region.
@@ -46,7 +47,7 @@ type Sender struct {
 var _ relay.Sender = (*Sender)(nil)
 
 // New finds region and credentials; it asks SES nothing. Whether the
-// credentials are good shows at the first Send or [Sender.Quota].
+// credentials are good shows at the first Send or [Sender.Account].
 func New(ctx context.Context, cfg Config) (*Sender, error) {
 	if cfg.Concurrency <= 0 {
 		cfg.Concurrency = 10
@@ -175,35 +176,34 @@ func (s *Sender) input(d *relay.Delivery, to string) *sesv2.SendEmailInput {
 	return in
 }
 
-// Quota is what the account may send now.
-type Quota struct {
-	Rate    float64 // copies a second
-	Max24   float64 // copies in any 24 hours; -1: unlimited
-	Sent24  float64 // copies in the last 24 hours, of all who use the account
-	Sandbox bool    // only verified recipients and the mailbox simulator
-	Paused  bool    // SES sends nothing for the account
-	// Enforcement is HEALTHY, PROBATION or SHUTDOWN.
-	Enforcement string
-}
-
-// Quota asks GetAccount. SES answers such calls about once a second, so ask no
-// more than once a minute. It changes nothing, so that the SDK may try again
-// and no error is Uncertain.
-func (s *Sender) Quota(ctx context.Context) (Quota, error) {
+// Account asks GetAccount, once. SES answers such calls about once a second, to all
+// who use the account, so ask no more than once a minute. It changes nothing, so that
+// no error is Uncertain. An answer without a quota, as some emulators give it, is an
+// error.
+func (s *Sender) Account(ctx context.Context) (relay.Account, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	var p progress
-	out, err := s.api.GetAccount(p.watch(ctx), &sesv2.GetAccountInput{})
+	out, err := s.api.GetAccount(p.watch(ctx), &sesv2.GetAccountInput{}, oneTry)
 	if err != nil {
-		e := classify(err, p.stage())
-		if e.Class == mail.Uncertain {
-			e.Class, e.Public = mail.Unreachable, "Amazon SES does not say what the account may send"
-		}
-		return Quota{}, e
+		return relay.Account{}, unasked(classify(err, p.stage()))
 	}
-	q := Quota{Sandbox: !out.ProductionAccessEnabled, Paused: !out.SendingEnabled, Enforcement: aws.ToString(out.EnforcementStatus)}
-	if out.SendQuota != nil {
-		q.Rate, q.Max24, q.Sent24 = out.SendQuota.MaxSendRate, out.SendQuota.Max24HourSend, out.SendQuota.SentLast24Hours
+	q := out.SendQuota
+	if q == nil || q.MaxSendRate == 0 && q.Max24HourSend == 0 {
+		return relay.Account{}, &mail.Error{Public: "the answer to GetAccount holds no sending quota"}
 	}
-	return q, nil
+	return relay.Account{Rate: q.MaxSendRate, Max24: q.Max24HourSend, Sent24: q.SentLast24Hours,
+		Sandbox: !out.ProductionAccessEnabled, Paused: !out.SendingEnabled, Enforcement: aws.ToString(out.EnforcementStatus)}, nil
+}
+
+// unasked is why GetAccount did not answer, and what to do.
+func unasked(e *mail.Error) *mail.Error {
+	var api smithy.APIError
+	switch {
+	case e.Class == mail.Uncertain:
+		e.Class, e.Public = mail.Unreachable, "Amazon SES does not say what the account may send"
+	case errors.As(e, &api) && strings.HasPrefix(api.ErrorCode(), "AccessDenied"):
+		e.Public = "the permission ses:GetAccount is missing: allow it to the credentials of this lane in IAM, beside ses:SendEmail (" + words(api) + ")"
+	}
+	return e
 }

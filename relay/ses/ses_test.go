@@ -270,21 +270,21 @@ func TestTheFakeRefusesWhatSESRefuses(t *testing.T) {
 	check(t, err, mail.Permanent, "Invalid tag")
 }
 
-func TestQuota(t *testing.T) {
+func TestAccount(t *testing.T) {
 	f, url := fake(t)
 	var a sesfake.Account
 	a.SendQuota.MaxSendRate, a.SendQuota.Max24HourSend, a.SendQuota.SentLast24Hours = 14, 50000, 123
 	a.ProductionAccessEnabled, a.SendingEnabled, a.EnforcementStatus = true, true, "HEALTHY"
 	f.SetAccount(a)
 	s := sender(t, url)
-	got, err := s.Quota(context.Background())
-	if want := (ses.Quota{Rate: 14, Max24: 50000, Sent24: 123, Enforcement: "HEALTHY"}); err != nil || got != want {
+	got, err := s.Account(context.Background())
+	if want := (relay.Account{Rate: 14, Max24: 50000, Sent24: 123, Enforcement: "HEALTHY"}); err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
 	a.ProductionAccessEnabled, a.SendingEnabled, a.EnforcementStatus, a.SendQuota.Max24HourSend = false, false, "SHUTDOWN", -1
 	f.SetAccount(a)
-	got, err = s.Quota(context.Background())
-	if want := (ses.Quota{Rate: 14, Max24: -1, Sent24: 123, Sandbox: true, Paused: true, Enforcement: "SHUTDOWN"}); err != nil || got != want {
+	got, err = s.Account(context.Background())
+	if want := (relay.Account{Rate: 14, Max24: -1, Sent24: 123, Sandbox: true, Paused: true, Enforcement: "SHUTDOWN"}); err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

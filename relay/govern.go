@@ -1,0 +1,147 @@
+package relay
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	// askEvery is how often an account is asked at most: Amazon SES answers such
+	// questions about once a second, and to all programs of the account together.
+	askEvery = time.Minute
+	// askWithin is how long an answer may take: at the start nothing goes before it.
+	askWithin = 10 * time.Second
+	// lookEvery is how often it is looked at most whether messages can be out today.
+	lookEvery = 5 * time.Second
+)
+
+// accountRow is what the spool keeps about a lane's account.
+type accountRow struct {
+	AskedAt    time.Time `json:"asked_at"`
+	Answer     *Account  `json:"answer,omitempty"` // the last one
+	AnsweredAt time.Time `json:"answered_at,omitzero"`
+	Since      int       `json:"since,omitempty"` // copies sent after it
+	Day        []bucket  `json:"day,omitempty"`   // copies sent within 24 hours
+}
+
+// governor asks a lane's account what it may send. Its fields belong to govern alone.
+type governor struct {
+	asked    time.Time
+	told     string // the last reason why the account could not be asked
+	foreseen time.Time
+	stir     chan struct{} // what waits for the lane may have changed
+}
+
+// recall takes up what is known of the account from before the start.
+func (l *lane) recall(row laneRow, now time.Time) {
+	if l.Account == nil {
+		return
+	}
+	g := l.gate
+	g.quota.reserve = l.Reserve
+	if a := row.Account; a != nil {
+		l.governor.asked = a.AskedAt
+		g.quota.day = a.Day
+		if a.Answer != nil {
+			g.quota.account, g.quota.answered, g.quota.since = *a.Answer, a.AnsweredAt, a.Since
+			g.allowRate(a.Answer.Rate)
+			g.spent = g.quota.left(now) < 1
+		}
+	}
+	g.asking = g.quota.answered.IsZero() && l.untilAsked(now) == 0
+}
+
+// untilAsked is how long the account is not to be asked yet.
+func (l *lane) untilAsked(now time.Time) time.Duration {
+	wait := l.governor.asked.Add(askEvery).Sub(now)
+	if wait > askEvery { // the clock was turned back
+		return 0
+	}
+	return max(0, wait)
+}
+
+// govern asks the account once a minute and foresees what its quota will not let out,
+// until ctx ends.
+func (l *lane) govern(ctx context.Context) {
+	defer func() { l.remember(context.WithoutCancel(ctx)) }()
+	timer := time.NewTimer(l.untilAsked(time.Now()))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			l.ask(ctx)
+			timer.Reset(l.untilAsked(time.Now()))
+			l.foresee(ctx)
+		case <-l.governor.stir:
+			if time.Since(l.governor.foreseen) >= lookEvery {
+				l.foresee(ctx)
+			}
+		}
+	}
+}
+
+// ask asks the account once. When it does not answer the last answer holds.
+func (l *lane) ask(ctx context.Context) {
+	asked := time.Now()
+	l.governor.asked = asked
+	l.remember(ctx) // before: a restart in between must not ask again
+	before := l.gate.sentSoFar()
+	asking, cancel := context.WithTimeout(ctx, askWithin)
+	a, err := l.Account(asking)
+	cancel()
+	if ctx.Err() != nil {
+		return
+	}
+	now := time.Now()
+	if err != nil {
+		l.unanswered(err)
+	} else {
+		l.governor.told = ""
+		if l.gate.learn(a, before, asked, now) {
+			l.report()
+		}
+		l.remember(ctx)
+	}
+	l.gate.settled()
+	l.nudgeDispatch()
+}
+
+// unanswered logs, once, that the account cannot be asked.
+func (l *lane) unanswered(err error) {
+	words, _ := explain(err)
+	if words == l.governor.told {
+		return
+	}
+	l.governor.told = words
+	l.r.cfg.Log.Warn("the account cannot be asked for its rate and quota; what it said last holds, and where it has said nothing, only the configured rate",
+		"lane", l.Name, "error", words)
+}
+
+// remember writes down what is known of the account.
+func (l *lane) remember(ctx context.Context) {
+	row := l.gate.account()
+	row.AskedAt = l.governor.asked
+	if err := editLane(ctx, l.r.cfg.Spool, l.Name, func(r *laneRow) { r.Account = row }); err != nil && ctx.Err() == nil && l.r.cfg.Spool.Broken() == nil {
+		l.r.cfg.Log.Error("what the account has answered could not be written down", "lane", l.Name, "error", err)
+	}
+}
+
+// account is what is to be kept of the account.
+func (g *gate) account() *accountRow {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	row := &accountRow{Day: append([]bucket(nil), g.quota.day...)}
+	if !g.quota.answered.IsZero() {
+		a := g.quota.account
+		row.Answer, row.AnsweredAt, row.Since = &a, g.quota.answered, g.quota.since
+	}
+	return row
+}
+
+func (g *gate) sentSoFar() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.quota.total
+}
