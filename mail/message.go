@@ -279,7 +279,7 @@ type Copy struct {
 	LastError  string    // upstream's words, or ours
 	UpstreamID string    // the id upstream gave the accepted mail
 
-	Outcome      Outcome   // of a copy that upstream accepted, or refused as undeliverable
+	Outcome      Outcome   // of a copy that upstream accepted
 	OutcomeAt    time.Time // when that happened, as the event says
 	OutcomeWords string    // the receiving server's words
 }

@@ -62,24 +62,12 @@ func (r *Relay) Observed(ctx context.Context, all []*spool.Observed) {
 	}
 }
 
-// answered lets the breaker see how attempts have ended, and who is told that an
-// address is undeliverable.
-func (l *lane) answered(ctx context.Context, ended []spool.Settled) {
+// answered counts the attempts that upstream has answered.
+func (l *lane) answered(ended []spool.Settled) {
 	n := 0
 	for i := range ended {
-		e := &ended[i]
-		if e.Result.State != mail.Sent && e.Result.State != mail.CopyFailed {
-			continue
-		}
-		if e.Result.Outcome != mail.Bounced {
+		if s := ended[i].Result.State; s == mail.Sent || s == mail.CopyFailed {
 			n++
-			continue
-		}
-		if l.r.cfg.Undeliverable != nil {
-			l.r.cfg.Undeliverable(e.Claim.Message, &e.Claim.Copy, e.Result)
-		}
-		if sum, err := l.r.cfg.Spool.Message(e.Claim.Copy.Message); err == nil {
-			l.r.judge(ctx, &sum, mail.Tally{Answered: 1, Bounced: 1})
 		}
 	}
 	if n > 0 {

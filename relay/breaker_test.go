@@ -174,43 +174,6 @@ func TestARateOfZeroSwitchesTheBreakerOff(t *testing.T) {
 	})
 }
 
-// Who is refused because there is nobody at the address has bounced, whoever says so.
-func TestAnUndeliverableAddressCountsAsABounce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var told atomic.Int32
-		up := newUpstream(func(d *relay.Delivery, _ int) error {
-			switch d.To {
-			case "user1@example.com":
-				return mail.Refuse(550, "5.1.1", "no such user")
-			case "user2@example.com":
-				return mail.Refuse(550, "5.7.1", "your mail looks like spam")
-			case "user3@example.com":
-				return mail.Refuse(550, "", "no such user")
-			}
-			return nil
-		})
-		r, s := startRelay(t, up, func(c *relay.Config) {
-			shopBreaker(c)
-			c.Undeliverable = func(_ *mail.Message, cp *mail.Copy, res spool.Result) {
-				if cp.To != "user1@example.com" || !strings.Contains(res.Error, "no such user") {
-					t.Errorf("told of %s: %s", cp.To, res.Error)
-				}
-				told.Add(1)
-			}
-		})
-		id := submit(t, s, 6, true)
-		m := until(t, s, id, mail.Done)
-		synctest.Wait()
-		if m.Counts[mail.CopyFailed] != 3 || m.Outcomes[mail.Bounced] != 1 || told.Load() != 1 {
-			t.Errorf("%v %v, told %d", m.Counts, m.Outcomes, told.Load())
-		}
-		if c, err := s.CopyTo(id, "user1@example.com"); err != nil || c.Outcome != mail.Bounced || c.State != mail.CopyFailed {
-			t.Errorf("%+v %v", c, err)
-		}
-		_ = r
-	})
-}
-
 func TestAMessageWhoseFirstCopiesAreAllRefusedInTheSameWordsIsPaused(t *testing.T) {
 	refusal := mail.Refuse(400, "", "Duplicate header 'Sender'.")
 	for name, c := range map[string]struct {

@@ -59,9 +59,6 @@ func decide(a attempt, s Schedule, u Unknowns) Verdict {
 	switch class {
 	case mail.Permanent:
 		r.State, r.Spent = mail.CopyFailed, true
-		if undeliverable(a.Err) {
-			r.Outcome = mail.Bounced
-		}
 		return Verdict{Result: r}
 	case mail.Uncertain:
 		r.State, r.Spent = mail.Unknown, true

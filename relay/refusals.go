@@ -62,18 +62,3 @@ func (r *refusals) judge(m *mail.Message, err error) (pause bool) {
 func aboutRecipient(e *mail.Error) bool {
 	return strings.HasPrefix(e.Enhanced, "5.1.") || strings.HasPrefix(e.Enhanced, "5.2.")
 }
-
-// undeliverable says whether a refusal proves that there is nobody at the address: no
-// such mailbox, no such domain, moved, a domain that takes no mail (RFC 3463 §3.2,
-// RFC 7505 §4.2). Only the enhanced code counts: "550" alone is said for many reasons.
-func undeliverable(err error) bool {
-	var e *mail.Error
-	if !errors.As(err, &e) || e.Class != mail.Permanent {
-		return false
-	}
-	switch e.Enhanced {
-	case "5.1.1", "5.1.2", "5.1.6", "5.1.10":
-		return true
-	}
-	return false
-}

@@ -40,10 +40,7 @@ type Config struct {
 	// ReturnPath is the envelope sender of a copy; nil: the message's own. A lane whose
 	// upstream sets one of its own does not care.
 	ReturnPath func(lane string, m *mail.Message, c *mail.Copy) mail.Address
-	// Undeliverable is told of copies that upstream refused because there is nobody at
-	// the address, when that is on disk; may be nil.
-	Undeliverable func(m *mail.Message, c *mail.Copy, r spool.Result)
-	Breaker       Breaker
+	Breaker    Breaker
 	// LaneOf is the live lane of a message; nil: Message.Lane.
 	LaneOf func(*mail.Message) string
 	// Moot says, just before a copy is sent, why its message need not go any more: a
@@ -193,7 +190,7 @@ func (l *lane) dispatch(ctx context.Context) {
 				busy.All--
 				busy.Bulk -= bulk(ended[i].Claim)
 			}
-			l.answered(ctx, ended)
+			l.answered(ended)
 			for _, c := range begun {
 				busy.All++
 				busy.Bulk += bulk(c)

@@ -25,8 +25,6 @@ type Result struct {
 	Spent      bool       // the attempt counts as one of the copy's
 	Error      string     // upstream's words, or ours; "" keeps the last ones unless Sent
 	UpstreamID string
-	// Outcome, of a copy that failed: Bounced when it was refused as undeliverable.
-	Outcome mail.Outcome
 }
 
 // Settled is the end of an attempt: the claim, and what came of it.
@@ -189,10 +187,6 @@ func (t *txn) settle(claim Claim, r Result) error {
 		if err := t.upstream.Put([]byte(c.UpstreamID), key); err != nil {
 			return err
 		}
-	}
-	if r.Outcome > c.Outcome {
-		e.raise(c.Outcome, r.Outcome)
-		c.Outcome, c.OutcomeAt, c.OutcomeWords = r.Outcome, r.At, clip(r.Error)
 	}
 	return t.move(c, mail.InFlight, r.State, r.Due, r.At)
 }

@@ -20,6 +20,7 @@ import (
 	"postern/mail"
 	"postern/optout"
 	"postern/relay"
+	"postern/relay/feedback"
 	"postern/relay/report"
 	"postern/smtpd"
 	"postern/smtpd/dialogue"
@@ -37,6 +38,7 @@ type App struct {
 	store     directory.Store
 	index     *directory.Index
 	relay     *relay.Relay
+	feedback  *feedback.Applier
 	reporter  *report.Reporter
 	runner    *expand.Runner
 	renderer  *renderer
@@ -111,10 +113,11 @@ func (a *App) build() error {
 	if err != nil {
 		return err
 	}
+	a.feedback = a.newFeedback()
 	a.runner = a.newRunner(fields)
 	a.buildPages(keyring, fields)
 	a.intake = newIntake(a.cfg, a.spool, a.index, fields, keys, keyring, a.log)
-	a.intake.forward, a.intake.footers = a.forward, footers
+	a.intake.forward, a.intake.footers, a.intake.feedback = a.forward, footers, a.feedback.Apply
 	if err := a.buildTemplates(); err != nil {
 		return err
 	}

@@ -111,7 +111,7 @@ func TestCommandsOnRunningGateway(t *testing.T) {
 		stdout, stderr string
 	}{
 		{"queue show " + messageID, 0, "Message   " + messageID + "\nSubject   Hello\nFrom      -\nList      -\nAccepted  2026-11-22 14:00:00\nState     paused\nCopies    1 sent, 1 failed\nWhy       by an operator\n\n" +
-			"TO             STATE   ATTEMPTS  UPSTREAM ID  LAST ERROR\na@example.net  sent    1         up-1         -\nb@example.net  failed  4         -            550 no such user\n", ""},
+			"TO             STATE   OUTCOME  ATTEMPTS  UPSTREAM ID  LAST ERROR\na@example.net  sent    -        1         up-1         -\nb@example.net  failed  -        4         -            550 no such user\n", ""},
 		{"queue list", 0, "ID                          ACCEPTED             LIST   FROM                  STATE    COPIES              SUBJECT          WHY\n" +
 			messageID + "  2026-11-22 14:00:00  promo  marketer@example.com  sending  198 sent, 2 failed  겨울 {{Name}} [2J  -\n", ""},
 		{"queue show " + strings.ToLower(messageID) + " --eml a+b@example.net", 0, "To: a+b@example.net\r\n\r\nhi\r\n", ""},

@@ -264,7 +264,8 @@ func TestARefusalIsForTheWholeSubmission(t *testing.T) {
 }
 
 // TestAReportFindsItsCopy by the code of the address, by the copy's Message-ID, or
-// by the message's with the recipient; and no other copy. It changes nothing.
+// by the message's with the recipient; and no other copy. It changes nothing, because
+// none of these is a proof.
 func TestAReportFindsItsCopy(t *testing.T) {
 	reports, err := filepath.Abs("../../relay/events/testdata")
 	if err != nil {
@@ -292,14 +293,14 @@ func TestAReportFindsItsCopy(t *testing.T) {
 	for _, tt := range []struct {
 		name, file, code, id, want string
 	}{
-		{"by the code", "postfix.eml", kim, "x", "bounce came back\" message=" + message},
+		{"by the code", "postfix.eml", kim, "x", "proves nothing and changes nothing\" message=" + message},
 		{"by the code in lower case", "exim.eml", strings.ToLower(kim), "x", "status=5.0.0 action=failed"},
 		{"by the Message-ID", "exchange.eml", "x", kim, "status=5.1.10 action=failed"},
 		{"by the message's id and the recipient", "postfix.eml", "x", message, "to=kim@example.net status=5.1.1"},
 		{"one recipient of several", "wrapped.eml", kim, "x", "to=kim@example.net status=5.7.1 action=failed"},
 		{"another of them", "wrapped.eml", lee, "x", "to=lee@example.net status=4.2.2 action=failed"},
-		{"a delay", "gmail.eml", kim, "x", "report came back\" message=" + message},
-		{"a complaint by the code", "arf.eml", kim, "x", "complaint came back\" message=" + message},
+		{"a delay", "gmail.eml", kim, "x", "status=4.4.1 action=delayed"},
+		{"a complaint by the code", "arf.eml", kim, "x", "complaint=abuse"},
 		{"a complaint by the Message-ID", "arf.eml", "x", lee, "to=lee@example.net"},
 		{"about another recipient", "postfix.eml", lee, "x", ""},
 		{"about another recipient, by the Message-ID", "postfix.eml", "x", lee, ""},

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"postern/directory"
+	"postern/mail"
+	"postern/relay/events"
+	"postern/relay/feedback"
+)
+
+// This file lets what comes back about copies reach the spool, the breakers and the
+// local index of who gets no mail.
+
+func (a *App) newFeedback() *feedback.Applier {
+	return feedback.New(feedback.Config{
+		Spool: a.spool, Observed: a.relay.Observed, Log: a.log,
+		Bounced: func(ctx context.Context, p feedback.Proof) error {
+			_, err := a.index.Suppress(ctx, suppression(p, directory.KindBounce, "there is nobody at this address"))
+			return unlessHopeless(a, p, err)
+		},
+		SoftBounced: func(ctx context.Context, p feedback.Proof) error {
+			at := eventTime(p.Event)
+			_, err := a.index.SoftBounce(ctx, p.To, at, at.In(a.cfg.location()).Format(time.DateOnly), evidence(p))
+			return unlessHopeless(a, p, err)
+		},
+		Complained: func(ctx context.Context, p feedback.Proof) error {
+			user := mail.Address(p.UserKey)
+			if user == "" {
+				user = p.To
+			}
+			_, err := a.index.Complained(ctx, p.To, user, suppression(p, directory.KindComplaint, "its owner has called our mail spam"))
+			return unlessHopeless(a, p, err)
+		},
+	})
+}
+
+// unlessHopeless lets pass what no repetition would mend, so that one odd event does not
+// keep the others from having their effect for ever.
+func unlessHopeless(a *App, p feedback.Proof, err error) error {
+	if err != nil && mail.ClassOf(err) == mail.Permanent {
+		a.log.Error("an address could not be suppressed", "to", p.To, "message", p.Message, "copy", p.Copy, "error", err)
+		return nil
+	}
+	return err
+}
+
+func suppression(p feedback.Proof, kind directory.Kind, reason string) directory.Suppression {
+	if p.Event.Words != "" {
+		reason = p.Event.Words
+	}
+	return directory.Suppression{Address: p.To, Kind: kind, Reason: reason, At: eventTime(p.Event), Evidence: evidence(p)}
+}
+
+func evidence(p feedback.Proof) directory.Evidence {
+	return directory.Evidence{How: p.Event.Source, Message: p.Message, Copy: p.Event.Tag, UpstreamID: p.Event.UpstreamID,
+		EventID: p.Event.ID, Status: p.Event.Status, Words: p.Event.Words, UserKey: mail.Address(p.UserKey)}
+}
+
+func eventTime(e events.Event) time.Time {
+	if e.At.IsZero() {
+		return time.Now()
+	}
+	return e.At
+}
