@@ -1,0 +1,7 @@
+package sqs
+
+// Place is where a queue's URL says that it is.
+func Place(queue string) (region, endpoint string, emulator bool, err error) {
+	p, err := parseURL(queue)
+	return p.region, p.endpoint, p.emulator, err
+}
