@@ -63,6 +63,7 @@ type LaneStatus struct {
 	Class     mail.Class `json:"-"`                    // of the pause: Unreachable, AccountWide, QuotaSpent or Uncertain
 	ByHand    bool       `json:"by_hand,omitempty"`    // somebody paused it, and it stays so until somebody resumes it
 	BulkHeld  string     `json:"bulk_held,omitempty"`  // why bulk mail alone waits, until somebody resumes the lane
+	Events    string     `json:"events,omitempty"`     // what keeps the events of its copies from coming in; "": nothing is known to
 	BulkWaits string     `json:"bulk_waits,omitempty"` // why bulk mail alone waits, until its share of the quota is free again
 	Until     time.Time  `json:"until,omitzero"`       // when a paused lane is tried again, or a slowed one is as fast as before, about
 	Rate      float64    `json:"rate,omitempty"`       // copies a second it may send now; 0: no limit

@@ -39,6 +39,7 @@ type App struct {
 	index     *directory.Index
 	relay     *relay.Relay
 	feedback  *feedback.Applier
+	queues    []*eventQueue
 	reporter  *report.Reporter
 	runner    *expand.Runner
 	renderer  *renderer
@@ -114,6 +115,9 @@ func (a *App) build() error {
 		return err
 	}
 	a.feedback = a.newFeedback()
+	if err := a.buildQueues(); err != nil {
+		return err
+	}
 	a.runner = a.newRunner(fields)
 	a.buildPages(keyring, fields)
 	a.intake = newIntake(a.cfg, a.spool, a.index, fields, keys, keyring, a.log)
@@ -210,7 +214,7 @@ func (a *App) buildPages(keyring *optout.Keyring, fields *expand.Fields) {
 		Log:            a.log,
 	}
 	api := newAPI(a.spool, a.store, a.index, a.renderer.preview, a.log)
-	api.Lanes, api.PauseLane, api.ResumeLane = a.relay.Lanes, a.relay.PauseLane, a.relay.ResumeLane
+	api.Lanes, api.PauseLane, api.ResumeLane = a.lanes, a.relay.PauseLane, a.relay.ResumeLane
 	api.Sessions = func() iter.Seq[dialogue.Session] { return a.smtp.Sessions().Sessions() }
 	api.Learn = func(seen map[string]string) error { // an imported column is a placeholder at once
 		for name, typ := range seen {
@@ -251,6 +255,9 @@ func (a *App) Start(ctx context.Context) error {
 	a.loop(func() { a.index.Run(loops, a.store, a.log) })
 	a.loop(func() { a.expire(loops) })
 	a.loop(func() { a.reporter.Run(loops) })
+	for _, q := range a.queues {
+		a.loop(func() { q.Run(loops, a.feedback.Apply) })
+	}
 	for i, s := range a.servers {
 		a.loop(func() {
 			if err := a.serve(s, a.listeners[i]); !errors.Is(err, http.ErrServerClosed) {

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"postern/directory"
 	"postern/mail"
+	"postern/relay"
 	"postern/relay/events"
+	"postern/relay/events/sqs"
 	"postern/relay/feedback"
 )
 
@@ -63,4 +66,50 @@ func eventTime(e events.Event) time.Time {
 		return time.Now()
 	}
 	return e.At
+}
+
+// eventQueue is a queue of events, and the lanes whose events it brings.
+type eventQueue struct {
+	*sqs.Reader
+	url string
+}
+
+// buildQueues prepares the readers of the lanes' queues, each once.
+func (a *App) buildQueues() error {
+	for i := range a.cfg.Lanes {
+		l := &a.cfg.Lanes[i]
+		if l.Driver != "ses" || l.SES.EventsQueue == "" || a.queueOf(l) != nil {
+			continue
+		}
+		r, err := sqs.New(context.Background(), sqs.Config{QueueURL: l.SES.EventsQueue, Region: l.SES.Region, Log: a.log})
+		if err != nil {
+			return fmt.Errorf("lane[%d].ses.events_queue: %w", i, err)
+		}
+		a.queues = append(a.queues, &eventQueue{r, l.SES.EventsQueue})
+	}
+	return nil
+}
+
+func (a *App) queueOf(l *LaneConfig) *eventQueue {
+	for _, q := range a.queues {
+		if l.Driver == "ses" && q.url == l.SES.EventsQueue {
+			return q
+		}
+	}
+	return nil
+}
+
+// lanes tells how the lanes stand, and whether their events come in.
+func (a *App) lanes() []relay.LaneStatus {
+	all := a.relay.Lanes()
+	for i := range all {
+		q := a.queueOf(&a.cfg.Lanes[i])
+		if q == nil {
+			continue
+		}
+		if ok, words, _ := q.Status(); !ok {
+			all[i].Events = words
+		}
+	}
+	return all
 }

@@ -181,8 +181,8 @@ func (c *Config) warnOfUnbuilt(log *slog.Logger) {
 		log.Warn("sync.dsn is set, and this version does not sync from MySQL yet; use `postern users import`")
 	}
 	for i, l := range c.Lanes {
-		if l.SES.EventsQueue != "" {
-			log.Warn(fmt.Sprintf("lane[%d].ses.events_queue is set, and this version does not read delivery events yet; watch bounces and complaints in SES", i))
+		if l.Driver == "ses" && l.SES.EventsQueue == "" && l.SES.EventsTopic == "" {
+			log.Warn(fmt.Sprintf("lane[%d].ses has neither events_queue nor events_topic: bounces and complaints are not seen, and copies whose answer was lost may be sent twice; docs/ses.md says how to set one up", i))
 		}
 	}
 }
