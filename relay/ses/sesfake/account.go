@@ -68,6 +68,14 @@ func (f *Fake) Quota(recipients int, window time.Duration) {
 	f.set(func(s *state) { s.quota, s.window = recipients, window })
 }
 
+// Sent is how many recipients the quota's window holds now.
+func (f *Fake) Sent() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.state.forget(f.now())
+	return len(f.state.sent)
+}
+
 func (f *Fake) set(change func(*state)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

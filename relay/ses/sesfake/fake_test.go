@@ -239,6 +239,9 @@ func TestAQuotaRollsAndIsToldByGetAccount(t *testing.T) {
 	s.pass(23 * time.Hour)
 	s.sends(taken())
 	s.sends(spent())
+	if n := s.Sent(); n != 3 {
+		t.Errorf("the window holds %d", n)
+	}
 	s.Quota(3, time.Minute)
 	s.pass(time.Minute)
 	if q := s.account().SendQuota; q.SentLast24Hours != 0 {
