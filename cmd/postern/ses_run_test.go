@@ -40,18 +40,7 @@ func (c sesPlan) carryOut(t *testing.T) *trial {
 	server := httptest.NewServer(r.fake)
 	t.Cleanup(server.Close)
 	r.wire = newWire(t, server.URL)
-	r.gateway = newGateway(t, fmt.Sprintf(`
-[relay]
-uncertain_wait = %q
-[[lane]]
-name = "out"
-driver = "ses"
-concurrency = %d
-[lane.ses]
-region = "ap-northeast-2"
-endpoint = %q
-configuration_set = "events"
-%s`, c.again, c.concurrency, r.wire.URL(), r.queue()))
+	r.gateway = newGateway(t, c.config(r.wire.URL(), r.queue()))
 	r.build() // without the race detector: it is the length of the run that counts
 	r.users(c.copies)
 	r.begin()
@@ -64,6 +53,22 @@ configuration_set = "events"
 		}
 	}
 	return r
+}
+
+// config is the lane to SES at an address.
+func (c sesPlan) config(endpoint, events string) string {
+	return fmt.Sprintf(`
+[relay]
+uncertain_wait = %q
+[[lane]]
+name = "out"
+driver = "ses"
+concurrency = %d
+[lane.ses]
+region = "ap-northeast-2"
+endpoint = %q
+configuration_set = "events"
+%s`, c.again, c.concurrency, endpoint, events)
 }
 
 // queue is the configuration of events; "" where there are none.
