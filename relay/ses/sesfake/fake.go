@@ -1,14 +1,14 @@
 package sesfake
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"regexp"
-	"strings"
 	"sync"
+	"time"
 )
 
 // Mail is an accepted mail, and what the request said about it.
@@ -22,67 +22,31 @@ type Mail struct {
 	Raw              []byte
 }
 
-// Answer is what becomes of one SendEmail.
-type Answer struct {
-	accept  bool // the mail is kept before the answer
-	status  int
-	errType string
-	message string
-	body    string // instead of JSON
-	hangUp  bool
-	unread  bool // the request is not even read
-	silent  bool
+// Counts are what has happened so far.
+type Counts struct {
+	Requests  int // SendEmails that came, whatever became of them
+	Accepted  int
+	Unsure    int // of these: those whose answer did not say so
+	Throttled int // refused by RateLimit
+	OverQuota int // refused by Quota
+	Expired   int // refused by SetCredentialExpired, GetAccounts among them
+	Accounts  int // GetAccounts that came; not in Requests
 }
 
-// Accept takes the mail.
-func Accept() Answer { return Answer{accept: true, status: http.StatusOK} }
-
-// Refuse answers with one of SES's errors, such as 400, "MessageRejected".
-func Refuse(status int, errType, message string) Answer {
-	return Answer{status: status, errType: errType, message: message}
-}
-
-// FailAfterAccept takes the mail and answers with a 5xx.
-func FailAfterAccept(status int) Answer {
-	return Answer{accept: true, status: status, errType: "InternalServiceErrorException", message: "internal failure"}
-}
-
-// Garble takes the mail and answers with a status and something else than JSON.
-func Garble(status int, body string) Answer {
-	return Answer{accept: status/100 == 2, status: status, body: body}
-}
-
-// ResetAfterAccept takes the mail and resets the connection.
-func ResetAfterAccept() Answer { return Answer{accept: true, hangUp: true} }
-
-// ResetUnread resets the connection without reading the request's body.
-func ResetUnread() Answer { return Answer{unread: true, hangUp: true} }
-
-// SilentAfterAccept takes the mail and says nothing until the client goes.
-func SilentAfterAccept() Answer { return Answer{accept: true, silent: true} }
-
-// Account is what GetAccount answers.
-type Account struct {
-	SendQuota struct {
-		Max24HourSend   float64
-		MaxSendRate     float64
-		SentLast24Hours float64
-	}
-	ProductionAccessEnabled bool
-	SendingEnabled          bool
-	EnforcementStatus       string
-}
-
-// Fake is the handler. The zero value accepts everything.
+// Fake is the handler. The zero value accepts everything, and is an account in
+// good order.
 type Fake struct {
 	// Discard keeps no mail and reads none of it: a null server for measuring.
 	Discard bool
+	// Now is the clock of RateLimit and Quota; nil: the real one.
+	Now func() time.Time
 
 	mu       sync.Mutex
 	script   []Answer
 	mails    []Mail
-	requests int
-	account  Account
+	counts   Counts
+	state    state
+	onAccept func(Mail)
 }
 
 // Then scripts the answers to the next SendEmails; those after them are accepted.
@@ -99,11 +63,12 @@ func (f *Fake) Clear() {
 	f.script = nil
 }
 
-// SetAccount scripts GetAccount.
-func (f *Fake) SetAccount(a Account) {
+// OnAccept calls a func with each mail from now on that is accepted, before its
+// answer, from many goroutines.
+func (f *Fake) OnAccept(heard func(Mail)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.account = a
+	f.onAccept = heard
 }
 
 // Mails are those that were accepted so far, in order.
@@ -114,10 +79,13 @@ func (f *Fake) Mails() []Mail {
 }
 
 // Requests is how many SendEmails came, accepted or not.
-func (f *Fake) Requests() int {
+func (f *Fake) Requests() int { return f.Count().Requests }
+
+// Count says what has happened so far.
+func (f *Fake) Count() Counts {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.requests
+	return f.counts
 }
 
 func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -125,46 +93,45 @@ func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "POST /v2/email/outbound-emails":
 		f.sendEmail(w, r)
 	case "GET /v2/email/account":
-		f.mu.Lock()
-		a := f.account
-		f.mu.Unlock()
-		answer(w, http.StatusOK, a)
+		f.getAccount(w)
 	default:
 		refuse(w, http.StatusNotFound, "UnknownOperationException", "sesfake knows SendEmail and GetAccount")
 	}
 }
 
-func (f *Fake) next() Answer {
+func (f *Fake) getAccount(w http.ResponseWriter) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.requests++
-	if len(f.script) == 0 {
-		return Accept()
+	f.counts.Accounts++
+	a, expired := f.state.told(f.now()), f.state.expired
+	if expired {
+		f.counts.Expired++
 	}
-	a := f.script[0]
-	f.script = f.script[1:]
-	return a
+	f.mu.Unlock()
+	if expired {
+		e := ExpiredToken()
+		refuse(w, e.status, e.errType, e.message)
+		return
+	}
+	answer(w, http.StatusOK, a)
 }
 
 func (f *Fake) sendEmail(w http.ResponseWriter, r *http.Request) {
-	a := f.next()
-	if a.unread {
+	if f.unread() {
 		reset(w)
 		return
 	}
 	if f.Discard {
 		_, _ = io.Copy(io.Discard, r.Body)
+		f.take(&Mail{To: []string{""}})
 		answer(w, http.StatusOK, map[string]string{"MessageId": "discarded"})
 		return
 	}
 	m, complaint := read(r.Body)
-	if complaint != "" {
-		refuse(w, http.StatusBadRequest, "BadRequestException", complaint)
-		return
-	}
+	a, late := f.decide(&m, complaint)
 	if a.accept {
-		f.keep(&m)
+		f.hear(m)
 	}
+	pause(r.Context(), late+a.after)
 	switch {
 	case a.hangUp:
 		reset(w)
@@ -181,11 +148,81 @@ func (f *Fake) sendEmail(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (f *Fake) keep(m *Mail) {
+// unread says whether the next answer is ResetUnread, and takes it.
+func (f *Fake) unread() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.counts.Requests++
+	if len(f.script) == 0 || !f.script[0].unread {
+		return false
+	}
+	f.script = f.script[1:]
+	return true
+}
+
+// decide keeps the mail if it is taken. The account is asked first, then the script,
+// then what is wrong with the mail itself.
+func (f *Fake) decide(m *Mail, complaint string) (a Answer, late time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	late = f.state.latency
+	if a, refused := f.state.judge(m.recipients(), f.now(), &f.counts); refused {
+		return a, late
+	}
+	a = Accept()
+	if len(f.script) > 0 {
+		a, f.script = f.script[0], f.script[1:]
+	}
+	switch sender := from(m.Raw); {
+	case complaint != "":
+		return BadRequest(complaint), late
+	case a.accept && f.state.unverified(sender):
+		return NotVerified(f.state.region, sender), late
+	case a.accept:
+		if a.unsure() {
+			f.counts.Unsure++
+		}
+		f.keep(m)
+	}
+	return a, late
+}
+
+// take counts a mail that is not kept.
+func (f *Fake) take(m *Mail) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.counts.Accepted++
+	f.state.forget(f.now())
+	f.state.spend(m.recipients(), f.now())
+}
+
+func (f *Fake) keep(m *Mail) {
+	f.counts.Accepted++
+	f.state.spend(m.recipients(), f.now())
 	m.ID = fmt.Sprintf("0100fake%08d-000000", len(f.mails)+1)
 	f.mails = append(f.mails, *m)
+}
+
+func (f *Fake) hear(m Mail) {
+	f.mu.Lock()
+	heard := f.onAccept
+	f.mu.Unlock()
+	if heard != nil {
+		heard(m)
+	}
+}
+
+// pause waits, but not for a client that has gone.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }
 
 func answer(w http.ResponseWriter, status int, v any) {
@@ -206,68 +243,28 @@ func reset(w http.ResponseWriter) {
 	if err != nil {
 		panic(http.ErrAbortHandler) // HTTP/2: the stream is reset instead
 	}
+	cut(c)
+}
+
+// cut resets a connection, so that the other side hears of it at once.
+func cut(c net.Conn) {
 	if t, ok := c.(*net.TCPConn); ok {
 		_ = t.SetLinger(0)
 	}
 	c.Close()
 }
 
-type request struct {
-	ConfigurationSetName   string
-	ConfigurationOverrides struct {
-		Tracking struct{ ClickTrackingEnabled, OpenTrackingEnabled string }
-	}
-	Content               struct{ Raw struct{ Data []byte } }
-	Destination           struct{ ToAddresses, CcAddresses, BccAddresses []string }
-	EmailTags             []struct{ Name, Value string }
-	ListManagementOptions json.RawMessage
-}
-
-// read takes the request apart and says what SES would complain about.
-func read(r io.Reader) (m Mail, complaint string) {
-	var q request
-	if err := json.NewDecoder(r).Decode(&q); err != nil {
-		return m, "the request is not JSON: " + err.Error()
-	}
-	t := q.ConfigurationOverrides.Tracking
-	m = Mail{To: q.Destination.ToAddresses, Cc: q.Destination.CcAddresses, Bcc: q.Destination.BccAddresses, Tags: map[string]string{}, Raw: q.Content.Raw.Data,
-		ConfigurationSet: q.ConfigurationSetName, ClickTracking: t.ClickTrackingEnabled, OpenTracking: t.OpenTrackingEnabled}
-	word := regexp.MustCompile(`^[A-Za-z0-9_-]{1,256}$`)
-	for _, tag := range q.EmailTags {
-		if !word.MatchString(tag.Name) || !word.MatchString(tag.Value) {
-			return m, fmt.Sprintf("Invalid tag %q=%q", tag.Name, tag.Value)
+// HangUp takes connections until l is closed and cuts each as soon as the client has
+// begun its handshake.
+func HangUp(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
 		}
-		m.Tags[tag.Name] = tag.Value
+		go func() {
+			_, _ = c.Read(make([]byte, 1))
+			cut(c)
+		}()
 	}
-	switch {
-	case len(m.Raw) == 0:
-		return m, "Content.Raw.Data is empty"
-	case len(m.To)+len(m.Cc)+len(m.Bcc) == 0:
-		return m, "Destination is empty: the recipients would come from the headers"
-	case q.ListManagementOptions != nil:
-		return m, "ListManagementOptions would replace the signed unsubscribe headers"
-	}
-	return m, twice(m.Raw)
-}
-
-// twice finds a header field that may occur once and does not.
-// https://docs.aws.amazon.com/ses/latest/dg/header-fields.html
-func twice(raw []byte) string {
-	seen := map[string]bool{"dkim-signature": false, "list-unsubscribe": false, "list-unsubscribe-post": false, "reply-to": false, "sender": false,
-		"return-path": false, "precedence": false, "from": false, "to": false, "subject": false, "date": false, "message-id": false, "mime-version": false, "content-type": false}
-	head, _, _ := strings.Cut(string(raw), "\r\n\r\n")
-	for _, line := range strings.Split(head, "\r\n") {
-		name, _, ok := strings.Cut(line, ":")
-		if !ok || line[0] == ' ' || line[0] == '\t' {
-			continue
-		}
-		before, once := seen[strings.ToLower(name)]
-		if before {
-			return fmt.Sprintf("Duplicate header '%s'.", name)
-		}
-		if once {
-			seen[strings.ToLower(name)] = true
-		}
-	}
-	return ""
 }
