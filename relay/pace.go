@@ -13,12 +13,22 @@ const window = 1010 * time.Millisecond
 // timer that is a millisecond late costs no turn.
 const credit = 20 * time.Millisecond
 
+// allowance is how much a turn may be put off, in the mean, because the copy before it
+// by a window was slow to arrive. It bounds what that costs: a hundredth of the rate.
+const allowance = 10 * time.Millisecond
+
 // pace spaces the hand-overs of a lane with a rate evenly: so many within any window,
 // and a step between two. It knows no clock.
+//
+// An answer tells when the server has counted a copy at the latest: the quickest answer
+// ever seen is what the way there and back takes, and what is longer may have been
+// spent on the way. The window of such a copy begins as much later.
 type pace struct {
-	next  time.Time   // the step's next turn
-	taken []time.Time // the last hand-overs, in the order of their turns
-	first int         // the number of taken[0]
+	next    time.Time     // the step's next turn
+	taken   []time.Time   // when the windows of the last hand-overs begin, in the order of their turns
+	first   int           // how many turns were before taken[0]; they are numbered from 1
+	fastest time.Duration // an answer has come, lately
+	spare   time.Duration // of the allowance
 }
 
 // bounds are how many copies a rate lets go within how long.
@@ -49,18 +59,40 @@ func (p *pace) at(rate float64) time.Time {
 func (p *pace) take(rate float64, now time.Time) (number int) {
 	n, within := bounds(rate)
 	p.next = later(p.next, now.Add(-credit)).Add(within / time.Duration(n))
+	p.spare = min(p.spare+allowance, time.Duration(n)*allowance)
 	for len(p.taken) > 0 && now.Sub(p.taken[0]) > 2*within {
 		p.taken = p.taken[1:]
 		p.first++
 	}
 	p.taken = append(p.taken, now)
-	return p.first + len(p.taken) - 1
+	return p.first + len(p.taken)
 }
+
+// index finds a turn in taken; negative: it is long ago, or was none.
+func (p *pace) index(number int) int { return number - p.first - 1 }
 
 // late notes that the copy of a turn was handed over somewhat later.
 func (p *pace) late(number int, now time.Time) {
-	if i := number - p.first; i >= 0 {
+	if i := p.index(number); i >= 0 {
 		p.taken[i] = now
+	}
+}
+
+// answered notes how long after its hand-over the answer about a copy came.
+func (p *pace) answered(number int, now time.Time) {
+	i := p.index(number)
+	if i < 0 {
+		return
+	}
+	took := now.Sub(p.taken[i])
+	if p.fastest == 0 || took < p.fastest {
+		p.fastest = took
+	}
+	p.fastest += (took - p.fastest) / 1000 // the way may become longer
+	slow := min(took-p.fastest-(window-time.Second), p.spare)
+	if slow > 0 {
+		p.spare -= slow
+		p.taken[i] = p.taken[i].Add(slow)
 	}
 }
 
@@ -75,7 +107,6 @@ func later(a, b time.Time) time.Time {
 type waiter struct {
 	pass *pass
 	told chan bool // whether the copy may go, once
-	turn int       // its number; -1: the lane has no rate any more
 }
 
 // pass is one attempt's way through the gate.
@@ -83,6 +114,7 @@ type pass struct {
 	bulk   int  // 1 for a copy that may not use the reserve
 	handed bool // it had its turn
 	waited bool // for it
+	turn   int  // the number of its turn; 0: the lane has no rate
 }
 
 // await waits until the copy may be handed over and says whether it may. It may not
@@ -118,8 +150,8 @@ func (g *gate) await(p *pass, halted <-chan struct{}) bool {
 	case may := <-w.told:
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if may && w.turn >= 0 {
-			g.pace.late(w.turn, time.Now())
+		if may {
+			g.pace.late(p.turn, time.Now())
 		}
 		return may
 	case <-halted:
@@ -128,6 +160,16 @@ func (g *gate) await(p *pass, halted <-chan struct{}) bool {
 		g.withdraw(w)
 		return false
 	}
+}
+
+// answered takes that upstream has answered about a copy.
+func (g *gate) answered(p *pass) {
+	if p.turn == 0 {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.pace.answered(p.turn, time.Now())
 }
 
 // idle says that nobody waits for a turn.
@@ -170,9 +212,9 @@ func (g *gate) pump(now time.Time) {
 		}
 		w := g.queue[kind][0]
 		g.queue[kind] = g.queue[kind][1:]
-		w.turn = -1
+		w.pass.turn = 0
 		if g.rate > 0 {
-			w.turn = g.pace.take(g.rate, now)
+			w.pass.turn = g.pace.take(g.rate, now)
 		}
 		g.hand(w.pass)
 		w.told <- true

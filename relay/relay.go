@@ -426,6 +426,7 @@ func (l *lane) handOver(ctx context.Context, c *spool.Claim, p *pass) (Receipt, 
 			return Receipt{}, errNoTurn
 		}
 	}
+	defer l.gate.answered(p)
 	return l.Sender.Send(ctx, &Delivery{From: from, To: c.Copy.To, Tag: c.Copy.Tag(), Content: content})
 }
 

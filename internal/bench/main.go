@@ -39,7 +39,7 @@ func run(args []string) error {
 	}
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	binary := flags.String("postern", "./postern", "the program to measure")
-	only := flags.String("only", "", "comma-separated: accept, relay, priority, smtp, ses, first, memory, render, template; all when empty")
+	only := flags.String("only", "", "comma-separated: accept, relay, priority, smtp, ses, governor, first, memory, render, template; all when empty")
 	copies := flags.Int("copies", 5000, "copies of a campaign to the SMTP sink")
 	mails := flags.Int("mails", 5000, "ordinary mails that are handed over in a round of accept and relay")
 	bulk := flags.Int("bulk", 10_000, "copies of the campaign beside which the part priority sends")
@@ -61,7 +61,7 @@ func run(args []string) error {
 	for _, part := range []struct {
 		name string
 		run  func() error
-	}{{"accept", b.accept}, {"relay", b.relay}, {"priority", b.priority}, {"smtp", b.smtp}, {"ses", b.ses}, {"first", b.first}, {"memory", b.memory}, {"render", b.render}, {"template", b.template}} {
+	}{{"accept", b.accept}, {"relay", b.relay}, {"priority", b.priority}, {"smtp", b.smtp}, {"ses", b.ses}, {"governor", b.governor}, {"first", b.first}, {"memory", b.memory}, {"render", b.render}, {"template", b.template}} {
 		if *only != "" && !slices.Contains(strings.Split(*only, ","), part.name) {
 			continue
 		}
@@ -148,44 +148,6 @@ func (b *bench) campaignSMTP(mail []byte, signed bool) (float64, error) {
 		return 0, err
 	}
 	return float64(b.copies) / s.last.Sub(accepted).Seconds(), nil
-}
-
-// ses runs campaigns of 100 KB through the SES sender against a null server.
-func (b *bench) ses() error {
-	mail := campaign(100)
-	for _, n := range []int{50, 200, 500} {
-		var took []float64
-		for range b.rounds {
-			t, err := b.campaignSES(mail, n)
-			if err != nil {
-				return err
-			}
-			took = append(took, t.Seconds())
-		}
-		row(fmt.Sprintf("%d copies of 100 KB through the SES sender, signed", n), fmt.Sprintf("%.2f s", median(took)), "", "", "the old system: 50 in 21 s")
-	}
-	return nil
-}
-
-func (b *bench) campaignSES(mail []byte, n int) (time.Duration, error) {
-	s, err := startChild("null-ses", n)
-	if err != nil {
-		return 0, err
-	}
-	defer s.stop()
-	g, err := b.start(gatewayOptions{users: n, signed: true, lane: sesLane(s.addr)})
-	if err != nil {
-		return 0, err
-	}
-	defer g.stop()
-	accepted, err := g.submit(mail, "all@lists.example.com")
-	if err != nil {
-		return 0, err
-	}
-	if err := s.wait(time.Minute); err != nil {
-		return 0, err
-	}
-	return s.last.Sub(accepted), nil
 }
 
 // first measures how soon after the 250 the first copy of a campaign to 200 is at
