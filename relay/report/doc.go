@@ -12,9 +12,18 @@
 //   - A sender is told once that a mail is late, when copies of it have waited for
 //     four hours. Of many late mails of one sender the oldest is named and the others
 //     are counted, in at most one notice an hour.
+//   - Sender, owner of the list and operator are told, in one notice, of a mail that the
+//     gateway itself has paused, and how to judge and resume it: half a minute later, so
+//     that many that stop for the same reason are counted in one notice, at most once an
+//     hour for a sender. The sender and the owner are told as well of a mail that will
+//     not be out today because the account's quota is not enough. Whoever was told of
+//     either is not warned that it is late.
+//   - The owner of a list is told who reported its mail as spam: five minutes after the
+//     first report, at most once an hour for a list.
 //   - The operator is told when a lane has been paused for two minutes (at once, when
-//     its account is refused or its quota spent), when it runs again, when the disk fills up and when the spool is broken: at most once an hour
-//     each.
+//     its account is refused or its quota spent; after a day, when somebody paused it),
+//     when it runs again, when its bulk mail waits because too much came back, when the
+//     disk fills up and when the spool is broken: at most once an hour each.
 //
 // # What it promises
 //

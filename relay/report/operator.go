@@ -35,7 +35,11 @@ func (t *trouble) step(wrong bool, after time.Duration, now time.Time) (begun, o
 func (t *trouble) tell(now time.Time) { t.told, t.last = true, now }
 func (t *trouble) end()               { t.told, t.since = false, time.Time{} }
 
-// watchLanes tells the operator of lanes that stay paused, and when they run again.
+// laneTrouble is what can be wrong with a lane.
+type laneTrouble struct{ paused, held trouble }
+
+// watchLanes tells the operator of lanes that stay paused, and when they run again, and
+// of those whose bulk mail waits for somebody.
 func (r *Reporter) watchLanes(ctx context.Context, now time.Time) {
 	if r.cfg.Operator == "" || r.cfg.Spool.Broken() != nil { // then all lanes are paused, and the disk is the trouble
 		return
@@ -45,34 +49,50 @@ func (r *Reporter) watchLanes(ctx context.Context, now time.Time) {
 		l := &all[i]
 		t := r.lanes[l.Name]
 		if t == nil {
-			t = new(trouble)
+			t = new(laneTrouble)
 			r.lanes[l.Name] = t
 		}
-		begun, over := t.step(l.State == "paused", patience(l.Class), now)
-		e := notice.Event{Kind: notice.LanePaused, Lane: l.Name, Class: l.Class, Words: l.Reason, Since: t.since, Until: l.Until, Waiting: r.cfg.Spool.OpenCopies()}
-		if over {
-			e = notice.Event{Kind: notice.LaneRuns, Lane: l.Name, Since: t.since, Until: now, Waiting: r.cfg.Spool.OpenCopies()}
+		begun, over := t.paused.step(l.State == "paused", patience(l), now)
+		switch {
+		case begun:
+			e := notice.Event{Kind: notice.LanePaused, ByHand: l.ByHand, Class: l.Class, Remedy: l.Remedy, Words: l.Reason, Since: t.paused.since, Until: l.Until}
+			if r.tellOfLane(ctx, all, l.Name, e, now) {
+				t.paused.tell(now)
+			}
+		case over:
+			if r.tellOfLane(ctx, all, l.Name, notice.Event{Kind: notice.LaneRuns, Since: t.paused.since, Until: now}, now) {
+				t.paused.end()
+			}
 		}
-		if !begun && !over {
-			continue
-		}
-		letter := r.letter(r.cfg.Operator, r.cfg.Language, now)
-		if err := r.send(ctx, letter, mail.NoticeOperator, notice.Operator(letter, e), nil, r.running(all)); err != nil {
-			r.cfg.Log.Error("the operator could not be told", "lane", l.Name, "error", err)
-			continue
-		}
-		if begun {
-			t.tell(now)
-		} else {
-			t.end()
+		switch begun, over := t.held.step(l.BulkHeld != "", 0, now); {
+		case begun:
+			if r.tellOfLane(ctx, all, l.Name, notice.Event{Kind: notice.LaneHeld, Words: l.BulkHeld, Since: t.held.since}, now) {
+				t.held.tell(now)
+			}
+		case over:
+			t.held.end() // somebody has resumed it, and knows
 		}
 	}
 }
 
+func (r *Reporter) tellOfLane(ctx context.Context, all []relay.LaneStatus, name string, e notice.Event, now time.Time) bool {
+	e.Lane, e.Waiting = name, r.cfg.Spool.OpenCopies()
+	letter := r.letter(r.cfg.Operator, r.cfg.Language, now)
+	if err := r.send(ctx, letter, mail.NoticeOperator, notice.Operator(letter, e), nil, r.running(all)); err != nil {
+		r.cfg.Log.Error("the operator could not be told", "lane", name, "error", err)
+		return false
+	}
+	return true
+}
+
 // patience is how long a lane may be paused before somebody is told: an upstream that
 // is away for a restart comes back by itself, an account that is refused does not.
-func patience(class mail.Class) time.Duration {
-	if class == mail.AccountWide || class == mail.QuotaSpent {
+// Whoever paused a lane knows, until it is forgotten.
+func patience(l *relay.LaneStatus) time.Duration {
+	switch {
+	case l.ByHand:
+		return byHand
+	case l.Class == mail.AccountWide || l.Class == mail.QuotaSpent:
 		return 0
 	}
 	return lanePaused

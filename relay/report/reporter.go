@@ -46,9 +46,10 @@ type Config struct {
 const (
 	gatherOrdinary = 30 * time.Second
 	gatherList     = 5 * time.Minute
-	between        = time.Hour // notices about one mail, warnings to one sender, mails about one trouble
+	between        = time.Hour // notices about one mail, or of one kind to one person, mails about one trouble
 	late           = 4 * time.Hour
 	lanePaused     = 2 * time.Minute
+	byHand         = 24 * time.Hour // a lane that somebody has paused
 )
 
 // How often the Reporter looks, and how much it takes at a time.
@@ -62,6 +63,10 @@ const (
 	maxMarked    = 2000             // messages, in one commit
 	atOnce       = 200              // senders, before lanes and disk are looked at again
 	everyWarning = time.Minute      // late mail is looked for
+	maxReaders   = 20               // of one notice
+	maxCopied    = 10               // notices of a kind, an hour, to one who is not their first reader
+	maxBlamed    = 50               // messages in a notice of complaints
+	maxAccusers  = 100              // recipients of each that are read
 	// maxPostmaster bounds what strangers can fill the spool with while a lane is down.
 	maxPostmaster = 100
 )
@@ -72,11 +77,13 @@ type Reporter struct {
 	cfg Config
 
 	// Of Run alone.
-	looked time.Time                  // when late mail was last looked for
-	warned map[mail.Address]time.Time // senders of late mail, within the last hour
-	lanes  map[string]*trouble
-	disk   trouble
-	worst  notice.Kind // of disk, that the operator knows of
+	looked  time.Time            // when late mail was last looked for
+	glanced time.Time            // and paused and slow mail, and complaints
+	told    map[string]time.Time // who was told of what within the last hour
+	copied  map[string]*copied
+	lanes   map[string]*laneTrouble
+	disk    trouble
+	worst   notice.Kind // of disk, that the operator knows of
 }
 
 // New makes a Reporter that tells nobody until Run.
@@ -84,7 +91,7 @@ func New(cfg Config) *Reporter {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Reporter{cfg: cfg, warned: map[mail.Address]time.Time{}, lanes: map[string]*trouble{}}
+	return &Reporter{cfg: cfg, told: map[string]time.Time{}, copied: map[string]*copied{}, lanes: map[string]*laneTrouble{}}
 }
 
 // Run tells what there is to tell until ctx ends.
@@ -115,6 +122,12 @@ func (r *Reporter) look(ctx context.Context, now time.Time) (more bool) {
 	if r.cfg.Spool.Broken() != nil {
 		return false
 	}
+	if !now.Before(r.glanced.Add(everyLook)) {
+		r.glanced = now
+		r.tellPauses(ctx, now)
+		r.tellSlow(ctx, now)
+		r.tellComplaints(ctx, now)
+	}
 	if !now.Before(r.looked.Add(everyWarning)) {
 		r.looked = now
 		r.warnLate(ctx, now)
@@ -122,13 +135,34 @@ func (r *Reporter) look(ctx context.Context, now time.Time) (more bool) {
 	return r.tellFailures(ctx, now)
 }
 
-// Moot says that a warning of ours need not go: its mail has been settled since.
+// mayTell says that nobody was told under this key within the hour.
+func (r *Reporter) mayTell(key string, now time.Time) bool {
+	at, told := r.told[key]
+	return !told || !now.Before(at.Add(between))
+}
+
+func (r *Reporter) hasTold(key string, now time.Time) {
+	for k, at := range r.told {
+		if !now.Before(at.Add(between)) {
+			delete(r.told, k)
+		}
+	}
+	r.told[key] = now
+}
+
+// Moot says that a warning of ours need not go: its mail has been settled since, or
+// will be out today after all.
 func (r *Reporter) Moot(m *mail.Message) (reason string, moot bool) {
-	if m.Notice != mail.NoticeDelayed {
+	if m.Notice != mail.NoticeDelayed && m.Notice != mail.NoticeSlow {
 		return "", false
 	}
 	about, err := r.cfg.Spool.Message(m.About)
-	if err != nil || about.Counts.Open() > 0 || about.State == mail.Expanding {
+	switch {
+	case err != nil:
+		return "", false
+	case m.Notice == mail.NoticeSlow && about.Forecast == nil:
+		return "no longer true: the mail will be out today", true
+	case about.Counts.Open() > 0 || about.State == mail.Expanding:
 		return "", false
 	}
 	return "no longer true: the mail is not waiting any more", true
@@ -169,10 +203,13 @@ func (r *Reporter) send(ctx context.Context, l notice.Letter, kind mail.Notice, 
 		m.About = tells[0].About[0]
 	}
 	a := spool.Accepted{Message: m, Copies: []mail.Copy{{To: l.To}}, Tells: tells}
+	for _, cc := range l.Cc {
+		a.Copies = append(a.Copies, mail.Copy{To: cc})
+	}
 	if err := r.cfg.Spool.Accept(ctx, body, []spool.Accepted{a}); err != nil {
 		return err
 	}
-	r.cfg.Log.Info("notice accepted", "message", m.ID, "notice", kind, "to", l.To, "about", m.About)
+	r.cfg.Log.Info("notice accepted", "message", m.ID, "notice", kind, "to", l.To, "cc", l.Cc, "about", m.About)
 	return nil
 }
 

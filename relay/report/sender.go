@@ -89,26 +89,14 @@ func (r *Reporter) warnLate(ctx context.Context, now time.Time) {
 		waiting[m.From] = append(waiting[m.From], m.ID)
 	}
 	for from, ids := range waiting {
-		if ctx.Err() != nil || !r.mayWarn(from, now) {
+		if ctx.Err() != nil || !r.mayTell(lateKey(from), now) {
 			continue
 		}
 		r.careful("a sender could not be told that mail is late", ids[0], func() error { return r.warn(ctx, from, ids, now) })
 	}
 }
 
-func (r *Reporter) mayWarn(from mail.Address, now time.Time) bool {
-	at, warned := r.warned[from]
-	return !warned || !now.Before(at.Add(between))
-}
-
-func (r *Reporter) hasWarned(from mail.Address, now time.Time) {
-	for f, at := range r.warned {
-		if !now.Before(at.Add(between)) {
-			delete(r.warned, f)
-		}
-	}
-	r.warned[from] = now
-}
+func lateKey(from mail.Address) string { return string(mail.NoticeDelayed) + " " + string(from) }
 
 // warn tells one sender of their oldest late mail, and how many more there are. The
 // notice marks the oldest as told of, and the others follow: a crash in between makes
@@ -128,7 +116,7 @@ func (r *Reporter) warn(ctx context.Context, from mail.Address, ids []mail.ID, n
 		err = r.cfg.Spool.Told(ctx, mark(ids[:1]))
 	default:
 		err = r.send(ctx, l, mail.NoticeDelayed, raw, []spool.Telling{mark(ids[:1])}, r.cfg.Lane)
-		r.hasWarned(from, now)
+		r.hasTold(lateKey(from), now)
 	}
 	for rest := range slices.Chunk(ids[1:], maxMarked) {
 		if err != nil {
@@ -182,7 +170,7 @@ func (r *Reporter) openCopies(id mail.ID) ([]mail.Copy, error) {
 func (r *Reporter) about(m *mail.Message) notice.About {
 	a := notice.About{ID: m.ID, Subject: m.Subject, AcceptedAt: m.AcceptedAt, Header: r.header(m)}
 	if m.List != nil {
-		a.List = m.List.Name + " <" + string(m.List.Address) + ">"
+		a.List = shownList(m.List)
 	}
 	return a
 }
@@ -234,6 +222,12 @@ func subject(kind mail.Notice) string {
 		return "notice: mail could not be delivered"
 	case mail.NoticeDelayed:
 		return "notice: mail is delayed"
+	case mail.NoticePaused:
+		return "notice: mail is paused"
+	case mail.NoticeSlow:
+		return "notice: mail will not be out today"
+	case mail.NoticeComplaints:
+		return "notice: complaints about a list"
 	case mail.NoticePostmaster:
 		return "notice: mail for postmaster"
 	}

@@ -1,0 +1,77 @@
+package report_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"postern/mail"
+	"postern/relay"
+)
+
+// change edits a lane as the operator's mails see it.
+func (g *gateway) change(i int, edit func(*relay.LaneStatus)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	edit(&g.lanes[i])
+}
+
+func TestALaneThatHoldsBulkMailIsToldAtOnce(t *testing.T) {
+	run(t, nil, func(t *testing.T, g *gateway) {
+		g.change(0, func(l *relay.LaneStatus) { l.BulkHeld = "within a day 612 of 11000 copies have bounced" })
+		pass(15 * time.Second)
+		n := g.notices(mail.NoticeOperator)
+		if len(n) != 1 || n[0].Lane != "" {
+			t.Fatalf("%d mails: %+v", len(n), n)
+		}
+		body := g.text(n[0].ID)
+		for _, want := range []string{"612 of 11000", "postern lane resume main", "postern queue list"} {
+			if !strings.Contains(body, want) {
+				t.Errorf("%q is missing in\n%s", want, body)
+			}
+		}
+		pass(5 * time.Hour)
+		g.change(0, func(l *relay.LaneStatus) { l.BulkHeld = "" })
+		pass(time.Minute)
+		if n := g.notices(mail.NoticeOperator); len(n) != 1 {
+			t.Errorf("%d mails when somebody has resumed it", len(n))
+		}
+		g.change(0, func(l *relay.LaneStatus) { l.BulkHeld = "again" })
+		pass(time.Minute)
+		if n := g.notices(mail.NoticeOperator); len(n) != 2 {
+			t.Errorf("%d mails when it is held again", len(n))
+		}
+	})
+}
+
+func TestALanePausedByHandAlarmsNobodyForADay(t *testing.T) {
+	run(t, nil, func(t *testing.T, g *gateway) {
+		g.change(0, func(l *relay.LaneStatus) { l.State, l.Reason, l.ByHand = "paused", "moving house", true })
+		pass(23 * time.Hour)
+		if n := g.notices(mail.NoticeOperator); len(n) != 0 {
+			t.Fatal("whoever paused it was told of it")
+		}
+		pass(2 * time.Hour)
+		n := g.notices(mail.NoticeOperator)
+		if len(n) != 1 || !strings.Contains(g.text(n[0].ID), "by hand, and it still is") {
+			t.Fatalf("%d mails after a day", len(n))
+		}
+		pass(72 * time.Hour)
+		if n := g.notices(mail.NoticeOperator); len(n) != 1 {
+			t.Errorf("%d mails in the end", len(n))
+		}
+	})
+}
+
+func TestTheLanesOwnRemedyIsTheAdvice(t *testing.T) {
+	run(t, nil, func(t *testing.T, g *gateway) {
+		g.change(0, func(l *relay.LaneStatus) {
+			l.State, l.Reason, l.Class, l.Remedy = "paused", "refused", mail.AccountWide, "renew the key."
+		})
+		pass(15 * time.Second)
+		n := g.notices(mail.NoticeOperator)
+		if len(n) != 1 || !strings.Contains(g.text(n[0].ID), "What you should do: renew the key.") {
+			t.Errorf("%d mails", len(n))
+		}
+	})
+}
