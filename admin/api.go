@@ -20,11 +20,13 @@ import (
 	"postern/spool"
 )
 
-// API is the JSON API. Its fields are set before Handler is called; a nil func
+// API is the JSON API. Its fields are set before Handler is called; what is nil
 // answers 409 and says what is missing.
 type API struct {
 	Spool *spool.Spool
 	Users directory.Store
+	// Index has the suppression list.
+	Index *directory.Index
 	// Render gives a copy as it would be sent now, unsigned.
 	Render func(m *mail.Message, c *mail.Copy) (mail.Content, error)
 	// Learn is told the attributes that an import brought, and their types; may
@@ -54,24 +56,30 @@ const maxJSON = 1 << 20
 func (a *API) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"GET /api/queue":                  a.listQueue,
-		"GET /api/queue/{id}":             a.showMessage,
-		"GET /api/queue/{id}/eml":         a.showCopy,
-		"POST /api/queue/{id}/{action}":   a.actOn,
-		"GET /api/users":                  a.listUsers,
-		"GET /api/users/{email}":          a.showUser,
-		"PATCH /api/users/{email}":        a.changeUser,
-		"POST /api/users/import":          a.importUsers,
-		"GET /api/users/export":           a.exportUsers,
-		"GET /api/fields":                 a.listFields,
-		"POST /api/spool/check":           a.checkSpool,
-		"POST /api/spool/compact":         a.compactSpool,
-		"GET /api/spool/backup":           a.backupSpool,
-		"GET /api/lanes":                  a.listLanes,
-		"POST /api/lanes/{name}/{action}": a.actOnLane,
-		"GET /api/sessions":               a.listSessions,
-		"POST /api/login-link":            a.loginLink,
-		"/":                               nowhere,
+		"GET /api/queue":                     a.listQueue,
+		"GET /api/queue/{id}":                a.showMessage,
+		"GET /api/queue/{id}/eml":            a.showCopy,
+		"POST /api/queue/{id}/{action}":      a.actOn,
+		"GET /api/users":                     a.listUsers,
+		"GET /api/users/{email}":             a.showUser,
+		"PATCH /api/users/{email}":           a.changeUser,
+		"POST /api/users/import":             a.importUsers,
+		"GET /api/users/export":              a.exportUsers,
+		"GET /api/fields":                    a.listFields,
+		"GET /api/suppressions":              a.listSuppressions,
+		"POST /api/suppressions":             a.addSuppressions,
+		"GET /api/suppressions/{address}":    a.showSuppression,
+		"DELETE /api/suppressions/{address}": a.removeSuppression,
+		"POST /api/suppressions/import":      a.importSuppressions,
+		"GET /api/suppressions/export":       a.exportSuppressions,
+		"POST /api/spool/check":              a.checkSpool,
+		"POST /api/spool/compact":            a.compactSpool,
+		"GET /api/spool/backup":              a.backupSpool,
+		"GET /api/lanes":                     a.listLanes,
+		"POST /api/lanes/{name}/{action}":    a.actOnLane,
+		"GET /api/sessions":                  a.listSessions,
+		"POST /api/login-link":               a.loginLink,
+		"/":                                  nowhere,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "no-store")

@@ -22,6 +22,11 @@
 //	GET   /api/users/EMAIL    PATCH /api/users/EMAIL
 //	POST  /api/users/import   GET   /api/users/export     CSV
 //	GET   /api/fields                            learnt fields: name and type
+//	GET   /api/suppressions?after=&limit=&kind=&since=    by address
+//	POST  /api/suppressions                      {"addresses", "reason"}
+//	GET   /api/suppressions/ADDRESS
+//	DELETE /api/suppressions/ADDRESS?complaint=&reason=
+//	POST  /api/suppressions/import   GET /api/suppressions/export   CSV
 //	POST  /api/spool/check    POST  /api/spool/compact    GET /api/spool/backup
 //	GET   /api/lanes          POST  /api/login-link
 //	GET   /api/sessions?address=&failed=         the last SMTP sessions, newest first
@@ -33,8 +38,8 @@
 // # The pages
 //
 // GET changes nothing. A form bears the session's token, and requests of other
-// origins are refused. A viewer sees messages and lanes and has no buttons;
-// SMTP sessions, which show who connects, are for administrators.
+// origins are refused. A viewer sees messages, suppressions and lanes and has no
+// buttons; SMTP sessions, which show who connects, are for administrators.
 // Sessions live in memory, end after an hour without a request or twelve in all,
 // and a restart ends them. While no user has a password, `postern admin login`
 // prints a link that works once, for ten minutes, and only by its button.

@@ -62,6 +62,9 @@ func (p *Pages) Handler() http.Handler {
 	mux.Handle("POST /lanes/{name}/{action}", p.inside(p.actOnLane))
 	mux.Handle("GET /sessions", p.inside(p.forAdmins(p.showSessions)))
 	mux.Handle("GET /sessions/{id}", p.inside(p.forAdmins(p.showSession)))
+	mux.Handle("GET /suppressions", p.inside(p.showSuppressions))
+	mux.Handle("GET /suppressions/{address}", p.inside(p.showSuppression))
+	mux.Handle("POST /suppressions/{address}/lift", p.inside(p.liftSuppression))
 	mux.Handle("/api/", p.insideAPI(p.API.Handler()))
 	mux.Handle("/", p.inside(func(w http.ResponseWriter, r *http.Request) {
 		p.problem(w, r, http.StatusNotFound, "There is no such page.")
@@ -150,8 +153,9 @@ func (p *Pages) inside(next http.HandlerFunc) http.Handler {
 }
 
 // insideAPI lets sessions use the API. Browsers of other sites are kept out by
-// the cookie (SameSite) and by the cross-origin check. A viewer reads messages
-// and lanes; users, backups and changes are for administrators.
+// the cookie (SameSite) and by the cross-origin check. A viewer reads messages,
+// suppressions and lanes; users, whole lists, backups and changes are for
+// administrators.
 func (p *Pages) insideAPI(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		refuse := func(code int, text string) {
@@ -160,19 +164,29 @@ func (p *Pages) insideAPI(next http.Handler) http.Handler {
 			}{text})
 		}
 		s, ok := p.session(r)
-		reads := (r.Method == http.MethodGet || r.Method == http.MethodHead) &&
-			(r.URL.Path == "/api/queue" || r.URL.Path == "/api/lanes" || strings.HasPrefix(r.URL.Path, "/api/queue/"))
+		reads := (r.Method == http.MethodGet || r.Method == http.MethodHead) && forViewers(r.URL.Path)
 		switch {
 		case !ok:
 			refuse(http.StatusUnauthorized, "log in first, or ask through the control socket in data_dir")
 		case r.URL.Path == "/api/login-link":
 			refuse(http.StatusForbidden, "a login link is made on the gateway's own machine: `postern admin login`")
 		case !s.admin && !reads:
-			refuse(http.StatusForbidden, "a viewer reads messages and lanes, and changes nothing")
+			refuse(http.StatusForbidden, "a viewer reads messages, suppressions and lanes, and changes nothing")
 		default:
 			next.ServeHTTP(w, withSession(r, s))
 		}
 	})
+}
+
+// forViewers says whether a viewer may read this path of the API.
+func forViewers(path string) bool {
+	switch path {
+	case "/api/queue", "/api/lanes", "/api/suppressions":
+		return true
+	case "/api/suppressions/export":
+		return false
+	}
+	return strings.HasPrefix(path, "/api/queue/") || strings.HasPrefix(path, "/api/suppressions/")
 }
 
 func styleSheet(w http.ResponseWriter, _ *http.Request) {
@@ -216,7 +230,7 @@ var layout = parsePages()
 
 func parsePages() map[string]*template.Template {
 	pages := make(map[string]*template.Template)
-	for _, name := range []string{"login", "link", "problem", "messages", "message", "copy", "sessions", "session"} {
+	for _, name := range []string{"login", "link", "problem", "messages", "message", "copy", "sessions", "session", "suppressions", "suppression"} {
 		pages[name] = template.Must(template.New("layout.html").
 			ParseFS(files, "pages/layout.html", "pages/"+name+".html"))
 	}

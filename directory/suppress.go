@@ -63,7 +63,6 @@ const (
 	maxReason   = 500 // of the reason and of a server's words
 	maxEvidence = 200 // of any other text
 	maxUsers    = 10  // of one address, by different spellings
-	maxAddress  = 320 // RFC 5321 §4.5.3.1: 64, the @, 255
 )
 
 // bounded makes a single printable line of at most n octets of s.
@@ -95,14 +94,16 @@ func (e Evidence) bounded() Evidence {
 
 // check also makes what is kept of s: bounded, in UTC.
 func (s Suppression) check() (Suppression, error) {
-	switch {
-	case s.Address == "":
+	if s.Address == "" {
 		return s, mail.Refuse(0, "", "the null sender cannot be suppressed")
-	case len(s.Address) > maxAddress:
-		return s, mail.Refuse(0, "", "%q is too long for a mail address and cannot be suppressed", clip(string(s.Address)))
-	case !slices.Contains(Kinds(), s.Kind):
+	}
+	if _, err := mail.ParseAddress(string(s.Address)); err != nil {
+		return s, mail.Refuse(0, "", "%v", err) // nothing could be sent there, and nobody could name it to lift it
+	}
+	if !slices.Contains(Kinds(), s.Kind) {
 		return s, mail.Refuse(0, "", "%q is no kind of suppression", clip(string(s.Kind)))
-	case s.At.IsZero():
+	}
+	if s.At.IsZero() {
 		return s, mail.Refuse(0, "", "a suppression has a time")
 	}
 	s.Reason, s.At, s.Evidence = bounded(s.Reason, maxReason), s.At.UTC(), s.Evidence.bounded()
@@ -353,21 +354,17 @@ func (x *Index) Suppressions(after mail.Address, limit int) ([]Suppression, erro
 	return x.suppressionsFrom([]byte(after.Key()), nil, limit)
 }
 
-// SuppressionsLike gives the first of those whose address key begins with prefix,
+// SuppressionsLike is Suppressions for those whose address key begins with prefix,
 // in any case of its letters.
-func (x *Index) SuppressionsLike(prefix string, limit int) ([]Suppression, error) {
-	return x.suppressionsFrom(nil, []byte(strings.ToLower(prefix)), limit)
+func (x *Index) SuppressionsLike(prefix string, after mail.Address, limit int) ([]Suppression, error) {
+	return x.suppressionsFrom([]byte(after.Key()), []byte(strings.ToLower(prefix)), limit)
 }
 
 func (x *Index) suppressionsFrom(after, prefix []byte, limit int) ([]Suppression, error) {
 	var list []Suppression
 	err := x.db.View(func(tx *bolt.Tx) error {
 		c := bucket(tx, suppressedBucket).Cursor()
-		from := after
-		if len(prefix) > 0 {
-			from = prefix
-		}
-		k, v := c.Seek(from)
+		k, v := c.Seek(slices.MaxFunc([][]byte{after, prefix}, bytes.Compare))
 		if len(after) > 0 && bytes.Equal(k, after) {
 			k, v = c.Next()
 		}

@@ -196,7 +196,7 @@ func TestWhatIsNoSuppressionIsRefused(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, s := range map[string]directory.Suppression{
-		"null sender": bounced("", at()), "too long": bounced(mail.Address(strings.Repeat("x", 40_000)), at()),
+		"null sender": bounced("", at()), "too long": bounced(mail.Address(strings.Repeat("x", 40_000)+"@example.com"), at()), "no address": bounced("kim", at()),
 		"no time": bounced("a@example.com", time.Time{}), "no kind": {Address: "a@example.com", At: at(), Kind: "because"},
 	} {
 		if _, err := x.Suppress(t.Context(), s); mail.ClassOf(err) != mail.Permanent {
@@ -358,12 +358,14 @@ func TestSuppressionsLikeAPrefix(t *testing.T) {
 		suppress(t, x, bounced(addr, at()))
 	}
 	for prefix, want := range map[string]int{"": 4, "KIM": 2, "kim.b@example.com": 1, "ki": 3, "m": 0} {
-		if got, err := x.SuppressionsLike(prefix, 10); err != nil || len(got) != want {
+		if got, err := x.SuppressionsLike(prefix, "", 10); err != nil || len(got) != want {
 			t.Errorf("%q: %v, %v; want %d", prefix, got, err, want)
 		}
 	}
-	if got, err := x.SuppressionsLike("ki", 2); err != nil || len(got) != 2 {
-		t.Errorf("%v, %v", got, err)
+	first, err1 := x.SuppressionsLike("ki", "", 2)
+	rest, err2 := x.SuppressionsLike("ki", "Kim.A@example.com", 2)
+	if err := errors.Join(err1, err2); err != nil || len(first) != 2 || len(rest) != 1 || rest[0].Address != "Kim.B@example.com" {
+		t.Errorf("%v, then %v, %v", first, rest, err)
 	}
 }
 
@@ -446,7 +448,7 @@ func TestSuppressionsAtTheSameTimeAreAllKept(t *testing.T) {
 			t.Errorf("%+v, %v", s, err)
 		}
 	}
-	if list, err := x.SuppressionsLike("u", 100); err != nil || len(list) != 40 {
+	if list, err := x.SuppressionsLike("u", "", 100); err != nil || len(list) != 40 {
 		t.Errorf("%d, %v", len(list), err)
 	}
 }

@@ -289,7 +289,7 @@ func learn(index *directory.Index, log *slog.Logger, name, typ string) {
 // newAPI is the administrators' JSON API over these files.
 func newAPI(s *spool.Spool, store directory.Store, index *directory.Index,
 	render func(*mail.Message, *mail.Copy) (mail.Content, error), log *slog.Logger) *admin.API {
-	return &admin.API{Spool: s, Users: store, Render: render, Learn: index.Learn, Fields: index.Fields, Log: log}
+	return &admin.API{Spool: s, Users: store, Index: index, Render: render, Learn: index.Learn, Fields: index.Fields, Log: log}
 }
 
 // adminPages are the pages over api; url says where they are, once they are open.
