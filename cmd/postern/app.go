@@ -119,7 +119,9 @@ func (a *App) build() error {
 		return err
 	}
 	a.runner = a.newRunner(fields)
-	a.buildPages(keyring, fields)
+	if err := a.buildPages(keyring, fields); err != nil {
+		return err
+	}
 	a.intake = newIntake(a.cfg, a.spool, a.index, fields, keys, keyring, a.log)
 	a.intake.forward, a.intake.footers, a.intake.feedback = a.forward, footers, a.feedback.Apply
 	if err := a.buildTemplates(); err != nil {
@@ -201,7 +203,7 @@ func (a *App) countSpent() error {
 	return a.spool.Submitted(time.Now().Add(-24*time.Hour), func(m spool.Submitted) { a.smtp.Spent(m.By, m.At, m.Recipients) })
 }
 
-func (a *App) buildPages(keyring *optout.Keyring, fields *expand.Fields) {
+func (a *App) buildPages(keyring *optout.Keyring, fields *expand.Fields) error {
 	lists := map[string]optout.ListInfo{}
 	for _, l := range a.cfg.Lists {
 		lists[l.ID] = optout.ListInfo{Name: l.Name, Language: l.Language}
@@ -212,6 +214,10 @@ func (a *App) buildPages(keyring *optout.Keyring, fields *expand.Fields) {
 		Lists:          func(id string) (optout.ListInfo, bool) { l, ok := lists[id]; return l, ok },
 		TrustedProxies: a.cfg.OptOut.TrustedProxies,
 		Log:            a.log,
+	}
+	outside, err := a.publicPages(public)
+	if err != nil {
+		return err
 	}
 	api := newAPI(a.spool, a.store, a.index, a.renderer.preview, a.log)
 	api.Lanes, api.PauseLane, api.ResumeLane = a.lanes, a.relay.PauseLane, a.relay.ResumeLane
@@ -225,10 +231,11 @@ func (a *App) buildPages(keyring *optout.Keyring, fields *expand.Fields) {
 	pages := a.cfg.adminPages(api, a.adminURL)
 	api.LoginLink = pages.LoginLink
 	a.servers = []*http.Server{
-		optout.NewServer(a.cfg.OptOut.Listen, public),
+		optout.NewServer(a.cfg.OptOut.Listen, outside),
 		admin.NewServer(a.cfg.Admin.Listen, pages.Handler()),
 		admin.NewServer("", api.Handler()),
 	}
+	return nil
 }
 
 // adminURL is where the administrators' pages are, with the port really taken.

@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
 	"postern/directory"
 	"postern/mail"
 	"postern/relay"
 	"postern/relay/events"
+	"postern/relay/events/sns"
 	"postern/relay/events/sqs"
 	"postern/relay/feedback"
 )
@@ -97,6 +99,31 @@ func (a *App) queueOf(l *LaneConfig) *eventQueue {
 		}
 	}
 	return nil
+}
+
+// publicPages are the pages for everybody, and the address that SNS calls where a lane has
+// a topic.
+func (a *App) publicPages(pages http.Handler) (http.Handler, error) {
+	var topics []string
+	for i := range a.cfg.Lanes {
+		if l := &a.cfg.Lanes[i]; l.Driver == "ses" && l.SES.EventsTopic != "" {
+			topics = append(topics, l.SES.EventsTopic)
+		}
+	}
+	if topics == nil {
+		return pages, nil
+	}
+	h, err := sns.New(sns.Config{Topics: topics, Apply: a.feedback.Apply, Log: a.log})
+	if err != nil {
+		return nil, fmt.Errorf("lane.ses.events_topic: %w", err)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // a ServeMux would redirect one-clicks
+		if r.URL.Path == "/events/sns" {
+			h.ServeHTTP(w, r)
+			return
+		}
+		pages.ServeHTTP(w, r)
+	}), nil
 }
 
 // lanes tells how the lanes stand, and whether their events come in.
