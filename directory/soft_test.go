@@ -211,9 +211,6 @@ func TestWhatCanChangeNothingIsForgotten(t *testing.T) {
 }
 
 func TestForgettingGoesThroughAllOfALongList(t *testing.T) {
-	if testing.Short() {
-		t.Skip("12,000 addresses")
-	}
 	x := newIndex(t)
 	var file strings.Builder
 	file.WriteString("Address,At\n")
