@@ -105,8 +105,21 @@ func (a *API) showSuppression(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s, err := a.suppression(addr)
+	if err != nil {
+		return err
+	}
+	return a.answerWithLists(w, s)
+}
+
+// answerWithLists adds which lists the person has left: lifting takes that back
+// for none.
+func (a *API) answerWithLists(w http.ResponseWriter, s directory.Suppression) error {
+	left, err := a.Index.Left(s.Address)
 	if err == nil {
-		answer(w, http.StatusOK, s)
+		answer(w, http.StatusOK, struct {
+			directory.Suppression
+			Left []string `json:"left,omitempty"`
+		}{s, left})
 	}
 	return err
 }
@@ -196,10 +209,10 @@ func (a *API) removeSuppression(w http.ResponseWriter, r *http.Request) error {
 	}
 	q := r.URL.Query()
 	was, err := a.lift(r.Context(), addr, q.Get("complaint") == "true", q.Get("reason"))
-	if err == nil {
-		answer(w, http.StatusOK, was)
+	if err != nil {
+		return err
 	}
-	return err
+	return a.answerWithLists(w, was)
 }
 
 // lift lets an address get mail again, for the API and the page alike.

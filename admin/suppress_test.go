@@ -148,8 +148,13 @@ func TestAddressesAreSuppressedAndLiftedByTheAPI(t *testing.T) {
 		t.Errorf("%+v, %v", ledger, err)
 	}
 	g.suppress(someSuppressions()...)
-	if w := g.ask("DELETE", "/api/suppressions/angry@example.net?complaint=true", ""); w.Code != 200 {
-		t.Errorf("%d %s", w.Code, w.Body)
+	if _, err := g.Index.Complained(t.Context(), "angry@example.net", "", directory.Suppression{Reason: "abuse", At: g.now}); err != nil {
+		t.Fatal(err)
+	}
+	for _, method := range []string{"GET", "DELETE"} {
+		if w := g.ask(method, "/api/suppressions/angry@example.net?complaint=true", ""); w.Code != 200 || !strings.Contains(w.Body.String(), `"kind":"complaint"`) || !strings.Contains(w.Body.String(), `"left":["*"]`) {
+			t.Errorf("%s: %d %s", method, w.Code, w.Body)
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ type commandLine struct {
 	Demo      demoCmd      `cmd:"" help:"Show the main job on sample data: one message in, 200 signed copies out."`
 	Preview   previewCmd   `cmd:"" help:"Show what a mail to a list becomes, and what is odd in it."`
 	Users     usersCmd     `cmd:"" help:"Import, export, list, show and change the users of the directory."`
+	Suppress  suppressCmd  `cmd:"" help:"Look at the addresses that get no mail, and add, lift, import or export them."`
 	Queue     queueCmd     `cmd:"" help:"Look at messages, and pause, resume, cancel or retry them."`
 	Lane      laneCmd      `cmd:"" help:"See how the lanes stand, and pause or resume one."`
 	Sessions  sessionsCmd  `cmd:"" help:"Show the last SMTP sessions of each client, and why one failed."`
