@@ -22,7 +22,7 @@ func (a *App) newFeedback() *feedback.Applier {
 	return feedback.New(feedback.Config{
 		Spool: a.spool, Observed: a.relay.Observed, Log: a.log,
 		Bounced: func(ctx context.Context, p feedback.Proof) error {
-			_, err := a.index.Suppress(ctx, suppression(p, directory.KindBounce, "there is nobody at this address"))
+			_, err := a.index.Suppress(ctx, suppressionBy(p, directory.KindBounce, "there is nobody at this address"))
 			return unlessHopeless(a, p, err)
 		},
 		SoftBounced: func(ctx context.Context, p feedback.Proof) error {
@@ -35,7 +35,7 @@ func (a *App) newFeedback() *feedback.Applier {
 			if user == "" {
 				user = p.To
 			}
-			_, err := a.index.Complained(ctx, p.To, user, suppression(p, directory.KindComplaint, "its owner has called our mail spam"))
+			_, err := a.index.Complained(ctx, p.To, user, suppressionBy(p, directory.KindComplaint, "its owner has called our mail spam"))
 			return unlessHopeless(a, p, err)
 		},
 	})
@@ -51,7 +51,7 @@ func unlessHopeless(a *App, p feedback.Proof, err error) error {
 	return err
 }
 
-func suppression(p feedback.Proof, kind directory.Kind, reason string) directory.Suppression {
+func suppressionBy(p feedback.Proof, kind directory.Kind, reason string) directory.Suppression {
 	if p.Event.Words != "" {
 		reason = p.Event.Words
 	}
