@@ -60,6 +60,7 @@ type LaneStatus struct {
 	State     string     `json:"state"`                // running, slowed, paused
 	Reason    string     `json:"reason,omitempty"`     // why it is slowed or paused, in words
 	Remedy    string     `json:"remedy,omitempty"`     // what a person can do about it
+	Exact     bool       `json:"-"`                    // Remedy is about this very pause, and not about all of its class
 	Class     mail.Class `json:"-"`                    // of the pause: Unreachable, AccountWide, QuotaSpent or Uncertain
 	ByHand    bool       `json:"by_hand,omitempty"`    // somebody paused it, and it stays so until somebody resumes it
 	BulkHeld  string     `json:"bulk_held,omitempty"`  // why bulk mail alone waits, until somebody resumes the lane

@@ -48,8 +48,8 @@ func (g *gate) status(s *LaneStatus, now time.Time, in *time.Location) {
 		s.State, s.Reason, s.ByHand, s.Remedy = "paused", g.byHand, true, fmt.Sprintf(remedyHand, s.Name)
 	case g.paused:
 		s.State, s.Class, s.Reason, s.Until = "paused", g.class, g.reason, g.until
-		if s.Remedy = g.remedy; s.Remedy == "" {
-			s.Remedy = remedyFor(g.class, s.Name)
+		if s.Remedy, s.Exact = g.remedy, true; s.Remedy == "" {
+			s.Remedy, s.Exact = remedyFor(g.class, s.Name), false
 		}
 		if g.class == mail.QuotaSpent && !g.quota.answered.IsZero() {
 			s.Reason += "; " + g.quota.goesOn(false, now, in)

@@ -55,7 +55,10 @@ func (r *Reporter) watchLanes(ctx context.Context, now time.Time) {
 		begun, over := t.paused.step(l.State == "paused", patience(l), now)
 		switch {
 		case begun:
-			e := notice.Event{Kind: notice.LanePaused, ByHand: l.ByHand, Class: l.Class, Remedy: l.Remedy, Words: l.Reason, Since: t.paused.since, Until: l.Until}
+			e := notice.Event{Kind: notice.LanePaused, ByHand: l.ByHand, Class: l.Class, Words: l.Reason, Since: t.paused.since, Until: l.Until}
+			if l.Exact { // else the class has more to say
+				e.Remedy = l.Remedy
+			}
 			if r.tellOfLane(ctx, all, l.Name, e, now) {
 				t.paused.tell(now)
 			}

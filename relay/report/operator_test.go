@@ -63,15 +63,18 @@ func TestALanePausedByHandAlarmsNobodyForADay(t *testing.T) {
 	})
 }
 
-func TestTheLanesOwnRemedyIsTheAdvice(t *testing.T) {
-	run(t, nil, func(t *testing.T, g *gateway) {
-		g.change(0, func(l *relay.LaneStatus) {
-			l.State, l.Reason, l.Class, l.Remedy = "paused", "refused", mail.AccountWide, "renew the key."
+// TestALanesRemedyIsTheAdviceWhereItIsExact, and not where the notice knows more.
+func TestALanesRemedyIsTheAdviceWhereItIsExact(t *testing.T) {
+	for exact, want := range map[bool]string{true: "What you should do: renew the key.", false: "What you should do: check the account."} {
+		run(t, nil, func(t *testing.T, g *gateway) {
+			g.change(0, func(l *relay.LaneStatus) {
+				l.State, l.Reason, l.Class, l.Remedy, l.Exact = "paused", "refused", mail.AccountWide, "renew the key.", exact
+			})
+			pass(15 * time.Second)
+			n := g.notices(mail.NoticeOperator)
+			if len(n) != 1 || !strings.Contains(g.text(n[0].ID), want) {
+				t.Errorf("%d mails, without %q", len(n), want)
+			}
 		})
-		pass(15 * time.Second)
-		n := g.notices(mail.NoticeOperator)
-		if len(n) != 1 || !strings.Contains(g.text(n[0].ID), "What you should do: renew the key.") {
-			t.Errorf("%d mails", len(n))
-		}
-	})
+	}
 }
