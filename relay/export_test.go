@@ -27,3 +27,36 @@ func (g *gate) Rate() float64              { return g.rate }
 func (g *gate) End(class mail.Class, reached bool, reason string, after time.Duration, now time.Time) bool {
 	return g.end(&pass{bulk: 1}, ending{class: class, reached: reached, reason: reason, after: after}, now)
 }
+
+// Pass is an attempt on its way through a gate.
+type Pass = pass
+
+// Claim begins attempts as far as the gate allows of so many bulk, or transactional, ones.
+func (g *gate) Claim(bulk bool, free int) []*Pass {
+	now := time.Now()
+	room := spool.Room{All: free, Bulk: free}
+	if room, _ = g.allow(room, now); bulk {
+		room.All = min(room.All, room.Bulk)
+	}
+	passes := make([]*Pass, max(0, room.All))
+	for i := range passes {
+		passes[i] = new(Pass)
+		if bulk {
+			passes[i].bulk = 1
+		}
+	}
+	if len(passes) > 0 {
+		g.begin(len(passes), len(passes)*passes[0].bulk, now)
+	}
+	return passes
+}
+
+func (g *gate) Await(p *Pass, halted <-chan struct{}) bool { return g.await(p, halted) }
+
+// Done ends an attempt that upstream has answered.
+func (g *gate) Done(p *Pass, class mail.Class) {
+	g.answered(p)
+	g.end(p, ending{class: class, reached: class == mail.Temporary, counts: class == mail.Temporary}, time.Now())
+}
+
+func (g *gate) Nudged() <-chan struct{} { return g.nudge }

@@ -87,7 +87,7 @@ func (l *lane) ask(ctx context.Context) {
 	asked := time.Now()
 	l.governor.asked = asked
 	l.remember(ctx) // before: a restart in between must not ask again
-	before := l.gate.sentSoFar()
+	last, before := l.gate.lastAnswer()
 	asking, cancel := context.WithTimeout(ctx, askWithin)
 	a, err := l.Account(asking)
 	cancel()
@@ -102,7 +102,9 @@ func (l *lane) ask(ctx context.Context) {
 		if l.gate.learn(a, before, asked, now) {
 			l.report()
 		}
-		l.remember(ctx)
+		if a != last { // else the next question's note is early enough
+			l.remember(ctx)
+		}
 	}
 	l.gate.settled()
 	l.nudgeDispatch()
@@ -140,8 +142,9 @@ func (g *gate) account() *accountRow {
 	return row
 }
 
-func (g *gate) sentSoFar() int {
+// lastAnswer is what the account answered last, and how many copies were sent so far.
+func (g *gate) lastAnswer() (a Account, sent int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.quota.total
+	return g.quota.account, g.quota.total
 }
