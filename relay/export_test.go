@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"postern/mail"
@@ -60,3 +62,23 @@ func (g *gate) Done(p *Pass, class mail.Class) {
 }
 
 func (g *gate) Nudged() <-chan struct{} { return g.nudge }
+
+// Ledger is what is left of a quota.
+type Ledger = quota
+
+// NewLedger has an answer from now, and what the lane has sent how long ago.
+func NewLedger(a Account, reserve float64, now time.Time, sent map[time.Duration]int) *Ledger {
+	q := &Ledger{reserve: reserve}
+	for _, ago := range slices.Backward(slices.Sorted(maps.Keys(sent))) {
+		for range sent[ago] {
+			q.count(now.Add(-ago))
+		}
+	}
+	q.learn(a, q.total, now)
+	return q
+}
+
+func (q *quota) Out(before, copies int, now time.Time) (int, time.Time) {
+	return q.out(before, copies, now)
+}
+func (q *quota) Left(now time.Time) (all, bulk float64) { return q.left(now), q.bulkLeft(now) }
