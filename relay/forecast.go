@@ -14,15 +14,21 @@ import (
 // Transactional mail goes before them.
 func (l *lane) foresee(ctx context.Context) {
 	now := time.Now()
-	l.governor.foreseen = now
 	q := l.gate.quotaNow()
-	if q.stale(now) {
-		return
+	if q.stale(now) || l.governor.forecasts == 0 && float64(l.r.cfg.Spool.OpenCopies()) <= q.bulkLeft(now) {
+		return // nothing is known, or nothing can be late
 	}
+	l.governor.forecasts = 0
 	var mine []spool.Summary
 	before := 0
 	for _, m := range l.r.cfg.Spool.Unsent() {
-		if l.r.laneOf(&m.Message) != l || m.State == mail.Paused { // who knows when it goes on
+		if l.r.laneOf(&m.Message) != l {
+			continue
+		}
+		if m.State == mail.Paused { // who knows when it goes on
+			if m.Forecast != nil {
+				l.governor.forecasts++
+			}
 			continue
 		}
 		if m.Priority == mail.Transactional {
@@ -35,7 +41,11 @@ func (l *lane) foresee(ctx context.Context) {
 		m := &mine[i]
 		open := m.Counts.Open()
 		if m.List != nil && m.Expanded && m.Notice == "" {
-			l.tellForecast(ctx, m, q.forecast(m, before, now), &q)
+			f := q.forecast(m, before, now)
+			l.tellForecast(ctx, m, f, &q)
+			if f != nil {
+				l.governor.forecasts++
+			}
 		}
 		before += open
 	}

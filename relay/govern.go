@@ -12,7 +12,7 @@ const (
 	// askWithin is how long an answer may take: at the start nothing goes before it.
 	askWithin = 10 * time.Second
 	// lookEvery is how often it is looked at most whether messages can be out today.
-	lookEvery = 5 * time.Second
+	lookEvery = 2 * time.Second
 )
 
 // accountRow is what the spool keeps about a lane's account.
@@ -26,10 +26,10 @@ type accountRow struct {
 
 // governor asks a lane's account what it may send. Its fields belong to govern alone.
 type governor struct {
-	asked    time.Time
-	told     string // the last reason why the account could not be asked
-	foreseen time.Time
-	stir     chan struct{} // what waits for the lane may have changed
+	asked     time.Time
+	told      string        // the last reason why the account could not be asked
+	stir      chan struct{} // what waits for the lane may have changed
+	forecasts int           // how many messages have one
 }
 
 // recall takes up what is known of the account from before the start.
@@ -48,6 +48,7 @@ func (l *lane) recall(row laneRow, now time.Time) {
 			g.spent = g.quota.left(now) < 1
 		}
 	}
+	l.governor.forecasts = 1 // there may be some from before
 	g.asking = g.quota.answered.IsZero() && l.untilAsked(now) == 0
 }
 
@@ -64,20 +65,25 @@ func (l *lane) untilAsked(now time.Time) time.Duration {
 // until ctx ends.
 func (l *lane) govern(ctx context.Context) {
 	defer func() { l.remember(context.WithoutCancel(ctx)) }()
-	timer := time.NewTimer(l.untilAsked(time.Now()))
-	defer timer.Stop()
+	ask := time.NewTimer(l.untilAsked(time.Now()))
+	defer ask.Stop()
+	var look <-chan time.Time
+	looked := time.Time{}
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-timer.C:
+		case <-ask.C:
 			l.ask(ctx)
-			timer.Reset(l.untilAsked(time.Now()))
-			l.foresee(ctx)
+			ask.Reset(l.untilAsked(time.Now()))
+			look = time.After(0)
 		case <-l.governor.stir:
-			if time.Since(l.governor.foreseen) >= lookEvery {
-				l.foresee(ctx)
+			if look == nil {
+				look = time.After(time.Until(looked.Add(lookEvery)))
 			}
+		case looked = <-look:
+			look = nil
+			l.foresee(ctx)
 		}
 	}
 }
@@ -87,7 +93,7 @@ func (l *lane) ask(ctx context.Context) {
 	asked := time.Now()
 	l.governor.asked = asked
 	l.remember(ctx) // before: a restart in between must not ask again
-	before := l.gate.sentSoFar()
+	last, before := l.gate.lastAnswer()
 	asking, cancel := context.WithTimeout(ctx, askWithin)
 	a, err := l.Account(asking)
 	cancel()
@@ -102,7 +108,9 @@ func (l *lane) ask(ctx context.Context) {
 		if l.gate.learn(a, before, asked, now) {
 			l.report()
 		}
-		l.remember(ctx)
+		if a != last { // else the next question's note is early enough
+			l.remember(ctx)
+		}
 	}
 	l.gate.settled()
 	l.nudgeDispatch()
@@ -140,8 +148,9 @@ func (g *gate) account() *accountRow {
 	return row
 }
 
-func (g *gate) sentSoFar() int {
+// lastAnswer is what the account answered last, and how many copies were sent so far.
+func (g *gate) lastAnswer() (a Account, sent int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.quota.total
+	return g.quota.account, g.quota.total
 }

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"container/heap"
 	"time"
 )
 
@@ -9,26 +10,31 @@ import (
 // arrives, which is not when it was handed over.
 const window = 1010 * time.Millisecond
 
-// credit is how much of the time in which turns were missed is caught up, so that a
-// timer that is a millisecond late costs no turn.
+// credit is how much of the time in which turns were missed is caught up, or half a
+// step if that is more, so that a timer that is a millisecond late costs no turn.
 const credit = 20 * time.Millisecond
 
-// allowance is how much a turn may be put off, in the mean, because the copy before it
-// by a window was slow to arrive. It bounds what that costs: a hundredth of the rate.
-const allowance = 10 * time.Millisecond
+// allowance is how much longer the window of a copy may be, in the mean, because it was
+// slow to arrive. It bounds what that costs: half a hundredth of the rate.
+const allowance = 5 * time.Millisecond
 
 // pace spaces the hand-overs of a lane with a rate evenly: so many within any window,
 // and a step between two. It knows no clock.
 //
 // An answer tells when the server has counted a copy at the latest: the quickest answer
 // ever seen is what the way there and back takes, and what is longer may have been
-// spent on the way. The window of such a copy begins as much later.
+// spent on the way. The window of such a copy is as much longer.
 type pace struct {
 	next    time.Time     // the step's next turn
-	taken   []time.Time   // when the windows of the last hand-overs begin, in the order of their turns
-	first   int           // how many turns were before taken[0]; they are numbered from 1
+	within  turns         // those whose window has not passed
 	fastest time.Duration // an answer has come, lately
 	spare   time.Duration // of the allowance
+}
+
+// turn is one hand-over.
+type turn struct {
+	at, until time.Time // its window
+	index     int       // in pace.within; -1: the window has passed
 }
 
 // bounds are how many copies a rate lets go within how long.
@@ -39,61 +45,94 @@ func bounds(rate float64) (n int, within time.Duration) {
 	return int(rate + 1e-9), window
 }
 
+// missed is the earliest time from which turns are caught up.
+func missed(rate float64, now time.Time) time.Time {
+	return now.Add(-max(credit, step(rate)/2))
+}
+
+func step(rate float64) time.Duration {
+	n, within := bounds(rate)
+	return within / time.Duration(n)
+}
+
 // rouse forgets what was missed when nobody wanted a turn: no burst follows.
-func (p *pace) rouse(now time.Time) {
-	if now.Sub(p.next) > credit {
+func (p *pace) rouse(rate float64, now time.Time) {
+	if p.next.Before(missed(rate, now)) {
 		p.next = now
 	}
 }
 
-// at is when the next turn is, possibly past.
-func (p *pace) at(rate float64) time.Time {
-	n, within := bounds(rate)
-	if len(p.taken) < n {
-		return p.next
+// at is when the next turn is, possibly past. It may be later still when asked then.
+func (p *pace) at(rate float64, now time.Time) time.Time {
+	for len(p.within) > 0 && !p.within[0].until.After(now) {
+		heap.Pop(&p.within)
 	}
-	return later(p.next, p.taken[len(p.taken)-n].Add(within))
+	if n, _ := bounds(rate); len(p.within) >= n {
+		return later(p.next, p.within[0].until)
+	}
+	return p.next
 }
 
-// take takes the turn and gives its number.
-func (p *pace) take(rate float64, now time.Time) (number int) {
+// take takes the turn.
+func (p *pace) take(rate float64, now time.Time) *turn {
 	n, within := bounds(rate)
-	p.next = later(p.next, now.Add(-credit)).Add(within / time.Duration(n))
+	p.next = later(p.next, missed(rate, now)).Add(step(rate))
 	p.spare = min(p.spare+allowance, time.Duration(n)*allowance)
-	for len(p.taken) > 0 && now.Sub(p.taken[0]) > 2*within {
-		p.taken = p.taken[1:]
-		p.first++
-	}
-	p.taken = append(p.taken, now)
-	return p.first + len(p.taken)
+	t := &turn{at: now, until: now.Add(within)}
+	heap.Push(&p.within, t)
+	return t
 }
 
-// index finds a turn in taken; negative: it is long ago, or was none.
-func (p *pace) index(number int) int { return number - p.first - 1 }
-
-// late notes that the copy of a turn was handed over somewhat later.
-func (p *pace) late(number int, now time.Time) {
-	if i := p.index(number); i >= 0 {
-		p.taken[i] = now
-	}
+// late notes that a copy was handed over somewhat after its turn.
+func (p *pace) late(t *turn, now time.Time) {
+	p.lengthen(t, now.Sub(t.at))
+	t.at = now
 }
 
-// answered notes how long after its hand-over the answer about a copy came.
-func (p *pace) answered(number int, now time.Time) {
-	i := p.index(number)
-	if i < 0 {
-		return
-	}
-	took := now.Sub(p.taken[i])
+// answered notes when the answer about a copy came.
+func (p *pace) answered(t *turn, now time.Time) {
+	took := now.Sub(t.at)
 	if p.fastest == 0 || took < p.fastest {
 		p.fastest = took
 	}
-	p.fastest += (took - p.fastest) / 1000 // the way may become longer
-	slow := min(took-p.fastest-(window-time.Second), p.spare)
-	if slow > 0 {
+	p.fastest += min(took-p.fastest, p.fastest) / 1000 // the way may become longer
+	if slow := min(took-p.fastest-(window-time.Second)/2, p.spare); slow > 0 {
 		p.spare -= slow
-		p.taken[i] = p.taken[i].Add(slow)
+		p.lengthen(t, slow)
 	}
+}
+
+func (p *pace) lengthen(t *turn, d time.Duration) {
+	t.until = t.until.Add(d)
+	if t.index >= 0 {
+		heap.Fix(&p.within, t.index)
+	}
+}
+
+// turns orders by the end of their windows (container/heap).
+type turns []*turn
+
+func (h turns) Len() int           { return len(h) }
+func (h turns) Less(i, j int) bool { return h[i].until.Before(h[j].until) }
+func (h turns) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+// Push and Pop are for container/heap.
+func (h *turns) Push(x any) {
+	t := x.(*turn)
+	t.index = len(*h)
+	*h = append(*h, t)
+}
+
+func (h *turns) Pop() any {
+	old := *h
+	t := old[len(old)-1]
+	old[len(old)-1] = nil
+	t.index = -1
+	*h = old[:len(old)-1]
+	return t
 }
 
 func later(a, b time.Time) time.Time {
@@ -111,10 +150,10 @@ type waiter struct {
 
 // pass is one attempt's way through the gate.
 type pass struct {
-	bulk   int  // 1 for a copy that may not use the reserve
-	handed bool // it had its turn
-	waited bool // for it
-	turn   int  // the number of its turn; 0: the lane has no rate
+	bulk   int   // 1 for a copy that may not use the reserve
+	handed bool  // it had its turn
+	waited bool  // for it
+	turn   *turn // nil: the lane has no rate
 }
 
 // await waits until the copy may be handed over and says whether it may. It may not
@@ -134,7 +173,7 @@ func (g *gate) await(p *pass, halted <-chan struct{}) bool {
 	}
 	now := time.Now()
 	if g.idle() {
-		g.pace.rouse(now)
+		g.pace.rouse(g.rate, now)
 	}
 	w := &waiter{pass: p, told: make(chan bool, 1)}
 	g.queue[p.bulk] = append(g.queue[p.bulk], w)
@@ -150,7 +189,7 @@ func (g *gate) await(p *pass, halted <-chan struct{}) bool {
 	case may := <-w.told:
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if may {
+		if may && p.turn != nil {
 			g.pace.late(p.turn, time.Now())
 		}
 		return may
@@ -164,7 +203,7 @@ func (g *gate) await(p *pass, halted <-chan struct{}) bool {
 
 // answered takes that upstream has answered about a copy.
 func (g *gate) answered(p *pass) {
-	if p.turn == 0 {
+	if p.turn == nil {
 		return
 	}
 	g.mu.Lock()
@@ -186,8 +225,10 @@ func (g *gate) hand(p *pass) {
 		return
 	}
 	p.handed = true
-	if g.ahead[p.bulk]--; g.rate > 0 && 2*g.ahead[p.bulk] <= g.lookahead() {
-		signalTo(g.nudge) // the next may be made ready
+	if g.ahead[p.bulk]--; g.rate > 0 {
+		if n := g.lookahead(); g.ahead[p.bulk] <= n-max(1, n/4) { // not each of many by itself
+			signalTo(g.nudge)
+		}
 	}
 }
 
@@ -201,7 +242,7 @@ func (g *gate) pump(now time.Time) {
 	g.ease(now)
 	for !g.idle() {
 		if g.rate > 0 {
-			if at := later(g.pace.at(g.rate), g.notBefore); at.After(now) {
+			if at := later(g.pace.at(g.rate, now), g.notBefore); at.After(now) {
 				g.wakeAt(at, now)
 				return
 			}
@@ -212,7 +253,7 @@ func (g *gate) pump(now time.Time) {
 		}
 		w := g.queue[kind][0]
 		g.queue[kind] = g.queue[kind][1:]
-		w.pass.turn = 0
+		w.pass.turn = nil
 		if g.rate > 0 {
 			w.pass.turn = g.pace.take(g.rate, now)
 		}

@@ -115,9 +115,12 @@ func (q *quota) frees(bulk bool, now time.Time) time.Time {
 // as spread evenly over the 24 hours.
 func (q *quota) out(before, copies int, now time.Time) (today int, last time.Time) {
 	left := q.bulkLeft(now)
-	today = max(0, min(copies, int(math.Floor(left))-before))
+	if left >= float64(before+copies) {
+		return copies, last
+	}
+	today = max(0, int(math.Floor(left))-before)
 	whole := (1 - q.reserve) * q.account.Max24 // what bulk sends in a day, again and again
-	if today == copies || whole < 1 {
+	if whole < 1 {
 		return today, last
 	}
 	need := float64(before + copies)

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -25,12 +28,11 @@ type Feed struct {
 	// Twice publishes each so many-th event twice, as SQS may; 0: none.
 	Twice int
 
-	mu     sync.Mutex
-	wait   []Event
-	more   chan struct{}
-	made   int
-	sent   int
-	client http.Client
+	mu   sync.Mutex
+	wait []Event
+	more chan struct{}
+	made int
+	sent int
 }
 
 // Hear is for [Fake.OnAccept].
@@ -87,7 +89,8 @@ func (f *Feed) Run(ctx context.Context) error {
 	f.nudge()
 	more := f.more
 	f.mu.Unlock()
-	defer f.client.CloseIdleConnections()
+	client := &http.Client{Transport: &http.Transport{DialContext: dial}}
+	defer client.CloseIdleConnections()
 	for {
 		events := f.next()
 		if len(events) == 0 {
@@ -98,7 +101,7 @@ func (f *Feed) Run(ctx context.Context) error {
 				return nil
 			}
 		}
-		if err := f.publish(ctx, events); err != nil {
+		if err := f.publish(ctx, client, events); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -119,7 +122,7 @@ func (f *Feed) next() []Event {
 	return events
 }
 
-func (f *Feed) publish(ctx context.Context, events []Event) error {
+func (f *Feed) publish(ctx context.Context, client *http.Client, events []Event) error {
 	type entry struct{ Id, MessageBody string }
 	request := struct {
 		QueueUrl string
@@ -132,14 +135,19 @@ func (f *Feed) publish(ctx context.Context, events []Event) error {
 	if err != nil {
 		return err
 	}
-	// The JSON protocol of AWS names the operation in a header and takes any path.
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, f.Queue, bytes.NewReader(body))
+	at, err := url.Parse(f.Queue)
+	if err != nil {
+		return err
+	}
+	// The JSON protocol of AWS names the operation in a header, and the queue in the body.
+	at.Path = "/"
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, at.String(), bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	r.Header.Set("Content-Type", "application/x-amz-json-1.0")
 	r.Header.Set("X-Amz-Target", "AmazonSQS.SendMessageBatch")
-	resp, err := f.client.Do(r)
+	resp, err := client.Do(r)
 	if err != nil {
 		return err
 	}
@@ -149,6 +157,15 @@ func (f *Feed) publish(ctx context.Context, events []Event) error {
 		return err
 	}
 	return refused(resp.StatusCode, said)
+}
+
+// dial takes names below localhost for this machine (RFC 6761 §6.3), which not every
+// resolver does: emulators give such names to their queues.
+func dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if host, port, err := net.SplitHostPort(addr); err == nil && strings.HasSuffix(host, ".localhost") {
+		addr = net.JoinHostPort("127.0.0.1", port)
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, addr)
 }
 
 // refused says what a queue has not taken.
