@@ -112,3 +112,34 @@ func TestAnOlderSpoolTellsNobodyOfOldFailures(t *testing.T) {
 		t.Errorf("%+v, %v", list, err)
 	}
 }
+
+// TestASpoolOfFormat4IsOpened opens testdata/format4.tar.gz, of the first version that
+// knew what events tell: copies with each outcome, one under way of which an event had
+// told, a pause of the gateway, a forecast, a lane.
+func TestASpoolOfFormat4IsOpened(t *testing.T) {
+	s := openFixture(t, "testdata/format4.tar.gz")
+	defer closeChecked(t, s)
+	list, err := s.Messages("", 10)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%d messages, %v", len(list), err)
+	}
+	m := list[0]
+	if want := (mail.Counts{mail.Queued: 1, mail.Sent: 5}); m.Counts != want || m.Outcomes != (mail.Outcomes{0, 1, 1, 1, 1}) {
+		t.Errorf("%v %v", m.Counts, m.Outcomes)
+	}
+	if m.State != mail.Paused || m.Stopped == nil || m.Stopped.Kind != mail.StopBounces || m.Forecast == nil || m.Forecast.Today != 2 || len(s.Stopped()) != 1 || len(s.Slow()) != 1 {
+		t.Errorf("%s %+v %+v", m.State, m.Stopped, m.Forecast)
+	}
+	if c, err := s.ByUpstream("ses-c"); err != nil || c.Outcome != mail.Bounced || c.OutcomeWords != "550 5.1.1 <nobody>" || c.OutcomeAt.IsZero() {
+		t.Errorf("%+v %v", c, err)
+	}
+	if c, err := s.ByUpstream("ses-e"); err != nil || c.State != mail.Sent {
+		t.Errorf("%+v %v", c, err)
+	}
+	if told, err := s.Complaints("", 10); err != nil || len(told) != 1 {
+		t.Errorf("%v %v", told, err)
+	}
+	if row, err := s.Lane("ses"); err != nil || len(row) == 0 {
+		t.Errorf("%q %v", row, err)
+	}
+}
