@@ -68,7 +68,7 @@ func TestWhatAnEventProves(t *testing.T) {
 		{permanent("5.4.4", "Unable to lookup DNS for example.invalid"), hard},
 		{permanent("5.1.1", "550 5.1.1 <spam@example.net>: Recipient address rejected: User unknown in virtual mailbox table"), hard}, // a name is no policy
 		{permanent("5.1.1", "host mx1.spam.example.net[198.51.100.7] said: 550 5.1.1 no such user"), hard},
-		{permanent("5.1.1", "550 5.1.1 no such user; 5.7.1.25 and 15.7.1 are no status codes"), hard},
+		{permanent("5.1.1", "550 5.1.1 no such user; 5.7.1.25, 192.5.7.1 and 15.7.1 are no status codes"), hard},
 		{permanent("5.1.1", "553 5.1.1 Requested action not taken: mailbox name not allowed"), hard},
 
 		// Permanent, and about us.
