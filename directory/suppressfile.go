@@ -226,7 +226,7 @@ func (im *suppressionImport) complete(s Suppression, at string) (_ Suppression, 
 		}
 	}
 	if !slices.Contains(Kinds(), s.Kind) {
-		return s, fmt.Errorf("Kind is %q; it must be bounce, soft-bounces, complaint, manual, import or empty", clip(string(s.Kind)))
+		return s, fmt.Errorf("the Kind is %q; it must be bounce, soft-bounces, complaint, manual, import or empty", clip(string(s.Kind)))
 	}
 	if s.At = im.now; at != "" {
 		if s.At, err = readMoment(at); err != nil {
@@ -234,7 +234,7 @@ func (im *suppressionImport) complete(s Suppression, at string) (_ Suppression, 
 		}
 	}
 	if s.At.Year() < 1970 || s.At.After(im.now.Add(24*time.Hour)) {
-		return s, fmt.Errorf("At is %q, which is no time in the past", clip(at))
+		return s, fmt.Errorf("the time At is %q, which is not in the past", clip(at))
 	}
 	if s.Evidence.How == "" {
 		s.Evidence.How = "import by " + im.by
@@ -254,7 +254,7 @@ func readMoment(s string) (time.Time, error) {
 		whole, part := math.Modf(n)
 		return time.Unix(int64(whole), int64(part*1e9)).UTC(), nil
 	}
-	return time.Time{}, fmt.Errorf("At is %q; it must be such as 2026-11-26 or 2026-11-26T09:30:00Z, or empty", clip(s))
+	return time.Time{}, fmt.Errorf("the time At is %q; it must be such as 2026-11-26 or 2026-11-26T09:30:00Z, or empty", clip(s))
 }
 
 // take puts a row into the batch, or counts it as bad; any other error ends the import.

@@ -97,8 +97,8 @@ func TestBadRowsOfSuppressionsAreNamedAndTheOthersTaken(t *testing.T) {
 	if res.SuppressionProgress != (directory.SuppressionProgress{Rows: 9, Added: 1, Bad: 8}) {
 		t.Errorf("%+v", res)
 	}
-	for i, want := range []string{"row 2: \"no address\" is not a mail address", "row 3: Kind is \"because\"", "row 4: At is \"someday\"", "row 5: At is \"2999-01-01\", which is no time in the past", "row 6: 2 columns; the header has 3",
-		"row 8: a quote", "row 9: At is", "row 10: not UTF-8"} {
+	for i, want := range []string{"row 2: \"no address\" is not a mail address", "row 3: the Kind is \"because\"", "row 4: the time At is \"someday\"", "row 5: the time At is \"2999-01-01\", which is not in the past", "row 6: 2 columns; the header has 3",
+		"row 8: a quote", "row 9: the time At is", "row 10: not UTF-8"} {
 		if i >= len(res.Errors) || !strings.HasPrefix(res.Errors[i].Error(), want) {
 			t.Errorf("want %s of %v", want, res.Errors)
 		}
