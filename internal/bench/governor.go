@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -108,6 +109,9 @@ func (b *bench) governed(rate, places int) (*strict, error) {
 	return server, err
 }
 
+// spare is how many threads the program has beside the processors when it serves.
+const spare = 2
+
 // throughRelay sends so many copies of so many KB through a relay in this process and
 // says how long that took.
 func (b *bench) throughRelay(sender relay.Sender, account func(context.Context) (relay.Account, error), copies, places, kb int) (time.Duration, error) {
@@ -133,6 +137,7 @@ func (b *bench) throughRelay(sender relay.Sender, account func(context.Context) 
 	if err != nil {
 		return 0, err
 	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spare))
 	start := time.Now()
 	r.Start()
 	took, err := sentAll(s, id, start)
