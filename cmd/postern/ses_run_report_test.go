@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/peer"
 	"postern/relay/ses/sesfake"
 )
 
@@ -25,9 +26,15 @@ type trial struct {
 	logs  []*logBuffer // of each life of the gateway
 	story []moment
 
+	feed     *sesfake.Feed // nil: no events
+	sqs      *peer.Fauxqs
+	sqsQueue string
+
 	shown   shown
 	doubled int // mails beyond the first of an address
 	lost    int // addresses without a mail
+
+	delivered int // as events say
 }
 
 // moment is a line of the timeline.
@@ -55,6 +62,14 @@ func (r *trial) end() {
 	r.settled("done")
 	r.ended = time.Now()
 	r.say("Every copy is settled.")
+	if r.events {
+		r.wait("every event has had its effect", func() (string, bool) {
+			r.delivered = r.outcomes()["delivered"]
+			left := r.sqs.Left(r.t, r.sqsQueue)
+			return fmt.Sprintf("%d delivered, %d events left", r.delivered, left), r.delivered == r.copies && left == 0
+		})
+		r.say("SES has told of every copy that it was delivered, and the queue of events is empty.")
+	}
 	r.shown = r.show(r.messages()[0].ID)
 	r.stop()
 	r.logs = append(r.logs, r.log)
@@ -86,6 +101,15 @@ func (r *trial) nobodyIsLeftOut() {
 	}
 }
 
+// accountIsAskedSeldom: SES answers such calls about once a second, for all who use the
+// account; the gateway asks once a minute, restarts included.
+func (r *trial) accountIsAskedSeldom() {
+	r.t.Helper()
+	if n, most := r.fake.Count().Accounts, 1+int(r.ended.Sub(r.began)/time.Minute); n < 1 || n > most {
+		r.t.Errorf("GetAccount was called %d times in %v", n, r.ended.Sub(r.began))
+	}
+}
+
 // mayDouble is how many attempts had an answer that the gateway cannot have heard.
 func (r *trial) mayDouble() int {
 	answers, severed := r.wire.Lost()
@@ -114,8 +138,29 @@ func (r *trial) ledgerAgrees() {
 	}
 }
 
+// outcomes are those of the message's copies, as the gateway counts them.
+func (r *trial) outcomes() map[string]int {
+	r.t.Helper()
+	var list []struct{ Outcomes map[string]int }
+	if err := r.ask("/api/queue", &list); err != nil || len(list) != 1 {
+		r.t.Fatalf("%d messages, %v", len(list), err)
+	}
+	return list[0].Outcomes
+}
+
+// eventsAreKept: some uncertain copies were settled by events, and by nothing else.
+func (r *trial) eventsAreKept() {
+	r.t.Helper()
+	if f := r.figures(); f.settled == 0 || f.settled > f.uncertain {
+		r.t.Errorf("%d of %d uncertain attempts were settled by events", f.settled, f.uncertain)
+	}
+}
+
 // figures are what the gateway's own log tells.
-type figures struct{ uncertain, settled int }
+type figures struct {
+	uncertain int // attempts whose result was not known when they ended
+	settled   int // of these: those of which an event told afterwards
+}
 
 func (r *trial) figures() (f figures) {
 	cut := regexp.MustCompile(`msg="attempts without a result are uncertain" copies=(\d+)`)
@@ -128,7 +173,7 @@ func (r *trial) figures() (f figures) {
 					r.t.Fatal(err)
 				}
 				f.uncertain += n
-			case strings.Contains(line, `msg="not sent"`) && strings.Contains(line, "state=uncertain"):
+			case strings.Contains(line, `msg="not sent"`) && strings.Contains(line, "state=uncertain class=uncertain"):
 				f.uncertain++
 			case strings.Contains(line, "settles_unknown=true"):
 				f.settled++
@@ -136,6 +181,14 @@ func (r *trial) figures() (f figures) {
 		}
 	}
 	return f
+}
+
+// others are attempts that were uncertain, and yet SES got no second request for their copies.
+func (r *trial) others() string {
+	if r.events {
+		return "an event had come while the attempt was under way, or it had never reached SES and was made anew"
+	}
+	return "they had never reached SES, and were made anew"
 }
 
 // report is for those who were not there.
@@ -166,8 +219,12 @@ func (r *trial) report() string {
 	row("answers lost", c.Unsure+answers+severed, "%d by a 5xx or a reset of SES, %d on the way, %d connections cut in the middle of a request", c.Unsure, answers, severed)
 	row("kill -9", r.kills, "at most %d attempts are under way at each", r.concurrency)
 	row("uncertain", f.uncertain, "attempts whose result nobody knew, by the gateway's log")
-	row("  settled by events", f.settled, "an event said that SES had accepted the copy")
-	row("  sent again", c.Requests-refused-r.copies, "requests beyond the first for a copy, refusals aside")
+	again := c.Requests - refused - r.copies
+	if r.events {
+		row("  settled by events", f.settled, "an event told afterwards that SES had accepted the copy")
+	}
+	row("  sent again", again, "requests for a copy beyond its first, refusals aside")
+	row("  others", f.uncertain-f.settled-again, "%s", r.others())
 	row("doubled", r.doubled, "mails beyond the first for a recipient")
 	row("lost", r.lost, "recipients without a mail")
 	return b.String()
