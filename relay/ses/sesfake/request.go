@@ -20,6 +20,8 @@ type request struct {
 	ListManagementOptions json.RawMessage
 }
 
+var word = regexp.MustCompile(`^[A-Za-z0-9_-]{1,256}$`)
+
 // read takes the request apart and says what SES would complain about.
 func read(r io.Reader) (m Mail, complaint string) {
 	var q request
@@ -29,7 +31,6 @@ func read(r io.Reader) (m Mail, complaint string) {
 	t := q.ConfigurationOverrides.Tracking
 	m = Mail{To: q.Destination.ToAddresses, Cc: q.Destination.CcAddresses, Bcc: q.Destination.BccAddresses, Tags: map[string]string{}, Raw: q.Content.Raw.Data,
 		ConfigurationSet: q.ConfigurationSetName, ClickTracking: t.ClickTrackingEnabled, OpenTracking: t.OpenTrackingEnabled}
-	word := regexp.MustCompile(`^[A-Za-z0-9_-]{1,256}$`)
 	for _, tag := range q.EmailTags {
 		if !word.MatchString(tag.Name) || !word.MatchString(tag.Value) {
 			return m, fmt.Sprintf("Invalid tag %q=%q", tag.Name, tag.Value)
