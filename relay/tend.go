@@ -13,9 +13,10 @@ const (
 	everyNote   = time.Minute
 )
 
-// tend sets messages going again whose pause is over, and writes down what the
+// tend takes back what is foreseen no more, sets messages going again whose pause is over, and writes down what the
 // breakers have counted, until ctx ends.
 func (r *Relay) tend(ctx context.Context) {
+	r.unforesee(ctx)
 	tick := time.NewTicker(everyResume)
 	defer tick.Stop()
 	noted := time.Now()

@@ -202,7 +202,7 @@ func (s *Spool) Cancel(ctx context.Context, id mail.ID, reason string) error {
 		if finished(e) || m.State == mail.Done || m.State == mail.Failed {
 			return refuse("message %s is %s; there is nothing left to cancel", id, m.State)
 		}
-		m.State, m.Reason, m.Expanded, m.Releasing = mail.Cancelled, reason, true, false
+		m.State, m.Reason, m.Expanded, m.Releasing, m.Forecast = mail.Cancelled, reason, true, false, nil
 		return nil
 	})
 	if err != nil {
