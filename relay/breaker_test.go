@@ -251,7 +251,7 @@ func TestAMessageWhoseFirstCopiesAreAllRefusedInTheSameWordsIsPaused(t *testing.
 					return
 				}
 				m := until(t, s, id, mail.Paused)
-				if n := m.Counts[mail.CopyFailed]; n < 10 || n > 10+4 || !strings.Contains(m.Reason, "Duplicate header") || m.Stopped.Kind != mail.StopRefused || !m.Stopped.Until.IsZero() {
+				if n := m.Counts[mail.CopyFailed]; n < 10 || n > 10+4 || !strings.Contains(m.Reason, "Duplicate header") || !strings.Contains(m.Reason, "`postern queue retry "+string(id)+" --failed`") || m.Stopped.Kind != mail.StopRefused || !m.Stopped.Until.IsZero() {
 					t.Errorf("%d failed, %+v: %s", n, m.Stopped, m.Reason)
 				}
 			})

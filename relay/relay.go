@@ -321,7 +321,7 @@ func (l *lane) deliver(ctx context.Context, c spool.Claim) spool.Result {
 	l.tell(p, v.Lane, err, found, now)
 	l.nudgeDispatch()
 	if l.r.same.judge(c.Message, err) && l.r.noneSent(c.Message.ID) {
-		v.PauseMessage, v.Stop = allRefused(v.Result.Error), mail.Stop{Kind: mail.StopRefused, At: now}
+		v.PauseMessage, v.Stop = allRefused(c.Copy.Message, v.Result.Error), mail.Stop{Kind: mail.StopRefused, At: now}
 	}
 	if v.PauseMessage != "" {
 		if stopped, err := l.r.cfg.Spool.Stop(context.WithoutCancel(ctx), c.Copy.Message, v.Stop, v.PauseMessage); err == nil && stopped {

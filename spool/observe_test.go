@@ -256,3 +256,17 @@ func TestAPersonCanPauseWhatTheGatewayWouldResume(t *testing.T) {
 		t.Error("paused twice")
 	}
 }
+
+// Between a look at the queue and its outcome a message may have ended.
+func TestNothingIsForeseenOfAMessageThatHasEnded(t *testing.T) {
+	s, id := sending(t, 1)
+	if err := s.Cancel(t.Context(), id, "a mistake"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Foresee(t.Context(), id, &mail.Forecast{At: time.Now(), Copies: 1}, "not today"); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := s.Message(id); err != nil || m.Forecast != nil || m.Reason != "a mistake" {
+		t.Errorf("%+v %q %v", m.Forecast, m.Reason, err)
+	}
+}
