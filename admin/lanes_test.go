@@ -76,6 +76,19 @@ func TestThePageHasButtonsForLanes(t *testing.T) {
 	}
 }
 
+// Bulk mail that waits for its share of the quota is no pause, and still wants a word.
+func TestThePageSaysThatBulkMailWaitsForItsQuota(t *testing.T) {
+	g := newGateway(t)
+	g.Lanes = func() []relay.LaneStatus {
+		return []relay.LaneStatus{{Name: "seoul", State: "running", BulkWaits: "bulk mail has used its share"}}
+	}
+	b := newBrowser(t, newPages(g).Handler())
+	b.login("boss", "open sesame")
+	if w := b.do("GET", "/", nil); !strings.Contains(w.Body.String(), "bulk mail has used its share") {
+		t.Error(w.Body)
+	}
+}
+
 func TestOutcomesAreShownAndFilteredBy(t *testing.T) {
 	g := newGateway(t)
 	id := g.add("Hello", "a@example.com", "b@example.com")

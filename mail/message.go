@@ -164,10 +164,12 @@ type Message struct {
 	ToldAt   time.Time `json:"told_at,omitzero"`
 	WarnedAt time.Time `json:"warned_at,omitzero"`
 	// Stopped is the last pause that the gateway itself made, unless somebody has paused
-	// or resumed the message since. Counted is what had come of it when it was last
-	// resumed by hand: the breaker counts what comes after.
-	Stopped *Stop `json:"stopped,omitempty"`
-	Counted Tally `json:"counted,omitzero"`
+	// or resumed the message since. CountedAt is when it was last resumed by hand, and
+	// Counted what has come of the copies that were sent until then, whenever that came: the
+	// breaker counts what comes of the others.
+	Stopped   *Stop     `json:"stopped,omitempty"`
+	Counted   Tally     `json:"counted,omitzero"`
+	CountedAt time.Time `json:"counted_at,omitzero"`
 	// Forecast is set while the message cannot be out today.
 	Forecast *Forecast `json:"forecast,omitempty"`
 }

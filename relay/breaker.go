@@ -13,8 +13,8 @@ import (
 // Breaker is when so much comes back that sending on would harm: the bounces, or the
 // complaints, are more than so many and more than this share of the copies that
 // upstream has answered. A rate of 0 switches a half of it off. A message that passes
-// them is paused. So is the bulk mail of a lane that passes them within a rolling day,
-// whatever its messages: the provider of the account judges it by the same rates
+// them is paused. So is the bulk mail of a lane that passes them with the copies of a
+// rolling day, whatever its messages: the provider of the account judges it by the same rates
 // (Amazon SES reviews an account at 5 % bounces or 0.1 % complaints).
 type Breaker struct {
 	BounceRate    float64
@@ -57,27 +57,24 @@ func (r *Relay) Observed(ctx context.Context, all []*spool.Observed) {
 			t.Complained = 1
 		}
 		if t != (mail.Tally{}) {
-			r.judge(ctx, &o.Message, t)
+			r.judge(ctx, o, t)
 		}
 	}
 }
 
 // answered counts the attempts that upstream has answered.
 func (l *lane) answered(ended []spool.Settled) {
-	n := 0
+	now := time.Now()
 	for i := range ended {
-		if s := ended[i].Result.State; s == mail.Sent || s == mail.CopyFailed {
-			n++
+		if r := &ended[i].Result; r.State == mail.Sent || r.State == mail.CopyFailed {
+			l.rolling.add(mail.Tally{Answered: 1}, r.At, now)
 		}
-	}
-	if n > 0 {
-		l.rolling.add(mail.Tally{Answered: n}, time.Now())
 	}
 }
 
 // judge counts what came of one copy of a message and stops what passes the rates.
-func (r *Relay) judge(ctx context.Context, m *spool.Summary, t mail.Tally) {
-	now := time.Now()
+func (r *Relay) judge(ctx context.Context, o *spool.Observed, t mail.Tally) {
+	now, m := time.Now(), &o.Message
 	if why := r.cfg.Breaker.trips(m.Tally().Less(m.Counted)); why != "" && m.List != nil && (t.Bounced > 0 || t.Complained > 0) {
 		stop := mail.Stop{Kind: mail.StopBounces, At: now}
 		reason := "paused to protect the reputation of your domain: " + why +
@@ -92,7 +89,11 @@ func (r *Relay) judge(ctx context.Context, m *spool.Summary, t mail.Tally) {
 	if l == nil || m.Notice != "" {
 		return
 	}
-	day := l.rolling.add(t, now)
+	sent := o.Copy.At
+	if o.Copy.State != mail.Sent { // its attempt has not ended yet
+		sent = now
+	}
+	day := l.rolling.add(t, sent, now)
 	why := r.cfg.Breaker.trips(day)
 	if why == "" || l.gate.holdsBulk() {
 		return
@@ -118,11 +119,13 @@ func (r *Relay) laneOf(m *mail.Message) *lane {
 	return r.lanes[0]
 }
 
-// rolling counts what has come of a lane's copies within the last day, by the hour.
-// It is its own lock.
+// rolling counts what has come of the copies that a lane has sent within the last day,
+// by the hour in which they were sent: a bounce or a complaint that comes days later must
+// not be held against the few copies of today. It is its own lock.
 type rolling struct {
 	mu      sync.Mutex
 	hours   []hourTally // oldest first
+	since   time.Time   // somebody has resumed the lane: what was sent before does not count
 	changed bool        // since it was last written down
 }
 
@@ -133,30 +136,46 @@ type hourTally struct {
 
 const day = 24 * time.Hour
 
-// add counts, and says what the last day makes.
-func (r *rolling) add(t mail.Tally, now time.Time) (sum mail.Tally) {
+// add counts what came of a copy that was sent at that time, if its hour counts, and says
+// what the last day makes.
+func (r *rolling) add(t mail.Tally, sent, now time.Time) (sum mail.Tally) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	hour := now.UTC().Truncate(time.Hour)
-	if n := len(r.hours); n == 0 || r.hours[n-1].Hour.Before(hour) {
-		r.hours = append(r.hours, hourTally{Hour: hour})
-	}
 	for len(r.hours) > 0 && now.Sub(r.hours[0].Hour) > day {
 		r.hours = r.hours[1:]
 	}
-	last := &r.hours[len(r.hours)-1].Tally
-	*last = last.Plus(t)
-	r.changed = true
+	if tally := r.of(sent.UTC().Truncate(time.Hour), t.Answered > 0); tally != nil && !sent.Before(r.since) {
+		*tally = tally.Plus(t)
+		r.changed = true
+	}
 	for _, h := range r.hours {
 		sum = sum.Plus(h.Tally)
 	}
 	return sum
 }
 
-func (r *rolling) set(hours []hourTally) {
+// of is the tally of an hour; nil when nothing is known of the copies that it sent.
+func (r *rolling) of(hour time.Time, answered bool) *mail.Tally {
+	for i := range r.hours {
+		if r.hours[i].Hour.Equal(hour) {
+			return &r.hours[i].Tally
+		}
+	}
+	n := len(r.hours)
+	switch {
+	case !answered:
+		return nil
+	case n == 0 || r.hours[n-1].Hour.Before(hour):
+		r.hours = append(r.hours, hourTally{Hour: hour})
+		n++
+	}
+	return &r.hours[n-1].Tally // also when the clock was turned back
+}
+
+func (r *rolling) set(hours []hourTally, since time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.hours, r.changed = hours, false
+	r.hours, r.since, r.changed = hours, since, false
 }
 
 // news gives what is to be written down; nil when nothing has changed.

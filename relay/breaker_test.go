@@ -69,13 +69,18 @@ func TestAMessageThatBouncesTooMuchIsPausedAndCountsAnewWhenResumed(t *testing.T
 		if err := r.ResumeLane(t.Context(), "lane"); err != nil {
 			t.Fatal(err)
 		}
-		comeBack(t, r, s, id, 21, 40, mail.Bounced)
+		pass(100 * time.Second) // about 100 more
+		comeBack(t, r, s, id, 21, 61, mail.Bounced)
 		if m := state(t, s, id); m.State != mail.Sending {
-			t.Errorf("%s again after 19 bounces more: %s", m.State, m.Reason)
+			t.Errorf("%s again by late bounces of copies that were sent before: %s", m.State, m.Reason)
 		}
-		comeBack(t, r, s, id, 40, 41, mail.Bounced)
-		if m := state(t, s, id); m.State != mail.Paused {
-			t.Errorf("%s after 20 bounces more", m.State)
+		comeBack(t, r, s, id, 320, 339, mail.Bounced)
+		if m := state(t, s, id); m.State != mail.Sending {
+			t.Errorf("%s again after 19 bounces: %s", m.State, m.Reason)
+		}
+		comeBack(t, r, s, id, 339, 340, mail.Bounced)
+		if m := state(t, s, id); m.State != mail.Paused || !strings.Contains(m.Reason, "20 of ") {
+			t.Errorf("%s after 20 bounces of copies that were sent since: %s", m.State, m.Reason)
 		}
 	})
 }
@@ -162,6 +167,58 @@ func TestALaneThatBouncesTooMuchHoldsItsBulkMail(t *testing.T) {
 	})
 }
 
+// A campaign of yesterday: its complaints come for days, on some of which nothing is
+// sent. They are a rate of what was sent then.
+func TestComplaintsThatComeDaysLaterHoldNoLane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := startRelay(t, newUpstream(nil), shopBreaker)
+		id := submit(t, s, 1000, true)
+		until(t, s, id, mail.Done)
+		comeBack(t, r, s, id, 1, 3, mail.Complained)
+		pass(20 * time.Hour)
+		until(t, s, submit(t, s, 10, true), mail.Done)
+		comeBack(t, r, s, id, 3, 4, mail.Complained)
+		comeBack(t, r, s, id, 500, 550, mail.Bounced)
+		if held := r.Lanes()[0].BulkHeld; held != "" {
+			t.Errorf("held by 3 of 1,000: %q", held)
+		}
+		pass(20 * time.Hour)
+		until(t, s, submit(t, s, 10, true), mail.Done)
+		comeBack(t, r, s, id, 4, 10, mail.Complained)
+		comeBack(t, r, s, id, 550, 600, mail.Bounced)
+		if held := r.Lanes()[0].BulkHeld; held != "" {
+			t.Errorf("held by what came of copies that were sent before yesterday: %q", held)
+		}
+	})
+}
+
+// What comes late of the mail for which a lane was held does not hold it anew.
+func TestALaneThatWasResumedIsNotHeldByWhatCameBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := startRelay(t, newUpstream(nil), shopBreaker)
+		id := submit(t, s, 200, true)
+		until(t, s, id, mail.Done)
+		comeBack(t, r, s, id, 1, 21, mail.Bounced)
+		if r.Lanes()[0].BulkHeld == "" {
+			t.Fatal("20 of 200 hold nothing")
+		}
+		pass(time.Minute)
+		if err := r.ResumeLane(t.Context(), "lane"); err != nil {
+			t.Fatal(err)
+		}
+		next := submit(t, s, 100, true)
+		until(t, s, next, mail.Done)
+		comeBack(t, r, s, id, 21, 100, mail.Bounced)
+		if held := r.Lanes()[0].BulkHeld; held != "" {
+			t.Errorf("held again by bounces of the same mail: %q", held)
+		}
+		comeBack(t, r, s, next, 1, 21, mail.Bounced)
+		if held := r.Lanes()[0].BulkHeld; !strings.Contains(held, "20 of 100") {
+			t.Errorf("20 of 100 of the next mail: %q", held)
+		}
+	})
+}
+
 func TestARateOfZeroSwitchesTheBreakerOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, s := startRelay(t, newUpstream(nil), func(c *relay.Config) { c.Breaker = relay.Breaker{BouncesMin: 0, ComplaintsMin: 0}; c.Lanes[0].Rate = 1 })
@@ -194,7 +251,7 @@ func TestAMessageWhoseFirstCopiesAreAllRefusedInTheSameWordsIsPaused(t *testing.
 					return
 				}
 				m := until(t, s, id, mail.Paused)
-				if n := m.Counts[mail.CopyFailed]; n < 10 || n > 10+4 || !strings.Contains(m.Reason, "Duplicate header") || m.Stopped.Kind != mail.StopRefused || !m.Stopped.Until.IsZero() {
+				if n := m.Counts[mail.CopyFailed]; n < 10 || n > 10+4 || !strings.Contains(m.Reason, "Duplicate header") || !strings.Contains(m.Reason, "`postern queue retry "+string(id)+" --failed`") || m.Stopped.Kind != mail.StopRefused || !m.Stopped.Until.IsZero() {
 					t.Errorf("%d failed, %+v: %s", n, m.Stopped, m.Reason)
 				}
 			})

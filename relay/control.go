@@ -16,6 +16,7 @@ type laneRow struct {
 	Paused  *paused     `json:"paused,omitempty"`    // by hand
 	Held    *paused     `json:"bulk_held,omitempty"` // bulk mail alone, by the breaker
 	Day     []hourTally `json:"day,omitempty"`       // what came of the copies of the last day
+	Since   time.Time   `json:"since,omitzero"`      // of those sent from then on: somebody has resumed the lane
 	Account *accountRow `json:"account,omitempty"`   // what may be sent, and was
 }
 
@@ -66,7 +67,7 @@ func (l *lane) restore() error {
 		return err
 	}
 	l.gate.hold(row)
-	l.rolling.set(row.Day)
+	l.rolling.set(row.Day, row.Since)
 	l.recall(row, time.Now())
 	return nil
 }
@@ -99,16 +100,16 @@ func (r *Relay) PauseLane(ctx context.Context, name, reason string) error {
 // ResumeLane ends what PauseLane or the breaker began, and tries a lane that is paused
 // for another reason at once.
 func (r *Relay) ResumeLane(ctx context.Context, name string) error {
-	if err := r.editLane(ctx, name, resumed); err != nil {
+	now := time.Now()
+	err := r.editLane(ctx, name, func(row *laneRow) { row.Paused, row.Held, row.Day, row.Since = nil, nil, nil, now })
+	if err != nil {
 		return err
 	}
-	r.lane(name).rolling.set(nil)
-	r.lane(name).gate.tryNow(time.Now())
+	r.lane(name).rolling.set(nil, now)
+	r.lane(name).gate.tryNow(now)
 	r.lane(name).nudgeDispatch()
 	return nil
 }
-
-func resumed(row *laneRow) { row.Paused, row.Held, row.Day = nil, nil, nil }
 
 // holdBulk lets the bulk mail of a lane wait until somebody resumes the lane.
 func (r *Relay) holdBulk(ctx context.Context, name, reason string) error {

@@ -15,8 +15,11 @@ import (
 func (l *lane) foresee(ctx context.Context) {
 	now := time.Now()
 	q := l.gate.quotaNow()
-	if q.stale(now) || l.governor.forecasts == 0 && float64(l.r.cfg.Spool.OpenCopies()) <= q.bulkLeft(now) {
-		return // nothing is known, or nothing can be late
+	switch {
+	case q.stale(now) && !l.governor.tried:
+		return // it is about to be known
+	case l.governor.forecasts == 0 && float64(l.r.cfg.Spool.OpenCopies()) <= q.bulkLeft(now):
+		return // nothing can be late
 	}
 	l.governor.forecasts = 0
 	var mine []spool.Summary
@@ -51,9 +54,19 @@ func (l *lane) foresee(ctx context.Context) {
 	}
 }
 
+// unforesee takes back the forecasts of messages whose lane has, since the last start, no
+// account that can be asked.
+func (r *Relay) unforesee(ctx context.Context) {
+	for _, m := range r.cfg.Spool.Unsent() {
+		if l := r.laneOf(&m.Message); m.Forecast != nil && l.Account == nil {
+			l.tellForecast(ctx, &m, nil, nil)
+		}
+	}
+}
+
 // forecast is nil when all copies of a message may leave now.
 func (q *quota) forecast(m *spool.Summary, before int, now time.Time) *mail.Forecast {
-	if q.account.Max24 < 0 {
+	if !q.known(now) {
 		return nil
 	}
 	open := m.Counts.Open()
@@ -69,7 +82,7 @@ func (q *quota) forecast(m *spool.Summary, before int, now time.Time) *mail.Fore
 
 // tellForecast writes a forecast down when it says something new.
 func (l *lane) tellForecast(ctx context.Context, m *spool.Summary, f *mail.Forecast, q *quota) {
-	if !news(m.Forecast, f) {
+	if !news(m.Forecast, f) && (f == nil || m.Reason != "") { // a pause has taken the words
 		return
 	}
 	words := ""

@@ -27,6 +27,7 @@ type accountRow struct {
 // governor asks a lane's account what it may send. Its fields belong to govern alone.
 type governor struct {
 	asked     time.Time
+	tried     bool          // since the start, whatever came of it
 	told      string        // the last reason why the account could not be asked
 	stir      chan struct{} // what waits for the lane may have changed
 	forecasts int           // how many messages have one
@@ -100,6 +101,7 @@ func (l *lane) ask(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
+	l.governor.tried = true
 	now := time.Now()
 	if err != nil {
 		l.unanswered(err)

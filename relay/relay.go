@@ -321,7 +321,7 @@ func (l *lane) deliver(ctx context.Context, c spool.Claim) spool.Result {
 	l.tell(p, v.Lane, err, found, now)
 	l.nudgeDispatch()
 	if l.r.same.judge(c.Message, err) && l.r.noneSent(c.Message.ID) {
-		v.PauseMessage, v.Stop = allRefused(v.Result.Error), mail.Stop{Kind: mail.StopRefused, At: now}
+		v.PauseMessage, v.Stop = allRefused(c.Copy.Message, v.Result.Error), mail.Stop{Kind: mail.StopRefused, At: now}
 	}
 	if v.PauseMessage != "" {
 		if stopped, err := l.r.cfg.Spool.Stop(context.WithoutCancel(ctx), c.Copy.Message, v.Stop, v.PauseMessage); err == nil && stopped {
@@ -395,8 +395,8 @@ func (l *lane) send(ctx context.Context, c *spool.Claim, p *pass) (Receipt, erro
 	return receipt, err
 }
 
-// errNoTurn says that a copy was not handed over, because the lane stopped before its
-// turn or who it is for has left meanwhile: the next attempt sees to that.
+// errNoTurn says that a copy was not handed over, because the lane or its message was
+// stopped before its turn or who it is for has left meanwhile: the next attempt sees to that.
 var errNoTurn = errors.New("the copy was not handed over")
 
 // givenBack is the result of an attempt that was none: the copy waits in its old place.
@@ -422,7 +422,7 @@ func (l *lane) handOver(ctx context.Context, c *spool.Claim, p *pass) (Receipt, 
 		return Receipt{}, errNoTurn
 	}
 	if p.waited {
-		if _, needless := l.needless(c); needless {
+		if _, needless := l.needless(c); needless || !l.r.cfg.Spool.Sendable(c.Message.ID) {
 			return Receipt{}, errNoTurn
 		}
 	}

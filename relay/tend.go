@@ -13,9 +13,10 @@ const (
 	everyNote   = time.Minute
 )
 
-// tend sets messages going again whose pause is over, and writes down what the
+// tend takes back what is foreseen no more, sets messages going again whose pause is over, and writes down what the
 // breakers have counted, until ctx ends.
 func (r *Relay) tend(ctx context.Context) {
+	r.unforesee(ctx)
 	tick := time.NewTicker(everyResume)
 	defer tick.Stop()
 	noted := time.Now()
@@ -59,7 +60,7 @@ func (r *Relay) noneSent(id mail.ID) bool {
 	return err == nil && sum.Counts[mail.Sent] == 0
 }
 
-func allRefused(words string) string {
+func allRefused(id mail.ID, words string) string {
 	return "the first copies were all refused in the same words: “" + words + "”; mend that and resume the message, or cancel it. " +
-		"Those that were refused are sent again by `postern queue retry --failed`"
+		"Those that were refused are sent again by `postern queue retry " + string(id) + " --failed`"
 }

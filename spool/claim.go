@@ -141,6 +141,15 @@ func (t *txn) claim(id mail.ID, n int, now time.Time) ([]Claim, error) {
 	return claims, nil
 }
 
+// Sendable says whether copies of a message may be sent now: of one that was paused or
+// cancelled since they were claimed they may not.
+func (s *Spool) Sendable(id mail.ID) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e := s.live[id]
+	return e != nil && sendable(e.msg)
+}
+
 // Settle writes an attempt's result and returns when it is on disk. ErrStale:
 // the attempt is not the current one, and nothing was written. A copy of a
 // message that was cancelled meanwhile is not tried again.

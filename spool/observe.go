@@ -83,6 +83,11 @@ func (t *txn) observe(o *Observation) (*Observed, error) {
 		}
 	}
 	if o.Outcome > c.Outcome {
+		if !underWay {
+			if err := t.recount(c, c.State, o.Outcome); err != nil {
+				return nil, err
+			}
+		}
 		e.raise(c.Outcome, o.Outcome)
 		c.Outcome, c.OutcomeAt, c.OutcomeWords, out.Raised = o.Outcome, o.At, clip(o.Words), true
 		if err := t.complain(e.msg, c); err != nil {
@@ -103,6 +108,34 @@ func (t *txn) observe(o *Observation) (*Observed, error) {
 // accepted says that an event has told of a copy, so that upstream must have
 // accepted it.
 func accepted(c *mail.Copy) bool { return c.UpstreamID != "" || c.Outcome != mail.NoOutcome }
+
+// recount keeps Message.Counted in step with what becomes of a copy that was answered
+// before its message was resumed: what comes late is not held against the copies that
+// were sent since.
+func (t *txn) recount(c *mail.Copy, to mail.State, outcome mail.Outcome) error {
+	e, err := t.entry(c.Message)
+	if err != nil || c.At.After(e.msg.CountedAt) || c.State != mail.Sent && c.State != mail.CopyFailed {
+		return err
+	}
+	one := func(s mail.State, o mail.Outcome) mail.Tally {
+		var counts mail.Counts
+		var outcomes mail.Outcomes
+		counts[s]++
+		if o != mail.NoOutcome {
+			outcomes[o]++
+		}
+		return tallyOf(counts, outcomes)
+	}
+	was, is := one(c.State, c.Outcome), one(to, outcome)
+	if was == is {
+		return nil
+	}
+	m, _, err := t.edit(c.Message)
+	if err == nil {
+		m.Counted = m.Counted.Less(was).Plus(is)
+	}
+	return err
+}
 
 // unlearn forgets what is known of a copy that is to be sent anew.
 func (t *txn) unlearn(c *mail.Copy) error {

@@ -183,3 +183,90 @@ func crashed(t *testing.T, s *spool.Spool) *spool.Spool {
 	}
 	return open(t, untar(t, &tar))
 }
+
+// What comes late of copies that were sent before a message was resumed says nothing
+// about those that are sent since.
+func TestWhatComesLateIsNotHeldAgainstAResumedMessage(t *testing.T) {
+	s, id := sending(t, 12)
+	at := time.Now()
+	end := func(c spool.Claim, state mail.State) {
+		t.Helper()
+		if err := s.Settle(t.Context(), c, spool.Result{State: state, At: at, Spent: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := claim(t, s, 6)
+	for i, c := range before[:5] {
+		end(c, []mail.State{mail.Sent, mail.CopyFailed}[i/3]) // the sixth is under way
+	}
+	observe(t, s, spool.Observation{Message: id, Seq: before[0].Copy.Seq, Outcome: mail.Bounced})
+	if err := s.Pause(t.Context(), id, "a look at it"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Resume(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	since := func() mail.Tally {
+		t.Helper()
+		m, err := s.Message(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Tally().Less(m.Counted)
+	}
+	at = time.Now().Add(time.Second)
+	end(before[5], mail.Sent)
+	for _, c := range claim(t, s, 4) {
+		end(c, mail.Sent)
+	}
+	observe(t, s, spool.Observation{Message: id, Seq: before[0].Copy.Seq, Outcome: mail.Complained})
+	observe(t, s, spool.Observation{Message: id, Seq: before[1].Copy.Seq, Outcome: mail.Bounced})
+	if got, want := since(), (mail.Tally{Answered: 5}); got != want {
+		t.Errorf("after late events: %+v, want %+v", got, want)
+	}
+	observe(t, s, spool.Observation{Message: id, Seq: before[5].Copy.Seq, Outcome: mail.Bounced})
+	if got, want := since(), (mail.Tally{Answered: 5, Bounced: 1}); got != want {
+		t.Errorf("after the bounce of one sent since: %+v, want %+v", got, want)
+	}
+	if n, err := s.RetryFailed(t.Context(), id); err != nil || n != 2 {
+		t.Fatal(n, err)
+	}
+	if got, want := since(), (mail.Tally{Answered: 5, Bounced: 1}); got != want {
+		t.Errorf("while failed copies are tried anew: %+v, want %+v", got, want)
+	}
+}
+
+// Of a pause that the gateway would end by itself a person can make one that stays.
+func TestAPersonCanPauseWhatTheGatewayWouldResume(t *testing.T) {
+	s, id := sending(t, 1)
+	stop := mail.Stop{Kind: mail.StopRefused, At: time.Now(), Until: time.Now().Add(time.Minute)}
+	if stopped, err := s.Stop(t.Context(), id, stop, "verify the identity"); err != nil || !stopped {
+		t.Fatal(stopped, err)
+	}
+	if err := s.Pause(t.Context(), id, "not today"); err != nil {
+		t.Fatal(err)
+	}
+	if ids, err := s.ResumeDue(t.Context(), time.Now().Add(time.Hour)); err != nil || len(ids) != 0 {
+		t.Errorf("resumed %v %v", ids, err)
+	}
+	if m, err := s.Message(id); err != nil || m.State != mail.Paused || m.Reason != "not today" {
+		t.Errorf("%s: %s %v", m.State, m.Reason, err)
+	}
+	if err := s.Pause(t.Context(), id, "again"); err == nil {
+		t.Error("paused twice")
+	}
+}
+
+// Between a look at the queue and its outcome a message may have ended.
+func TestNothingIsForeseenOfAMessageThatHasEnded(t *testing.T) {
+	s, id := sending(t, 1)
+	if err := s.Cancel(t.Context(), id, "a mistake"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Foresee(t.Context(), id, &mail.Forecast{At: time.Now(), Copies: 1}, "not today"); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := s.Message(id); err != nil || m.Forecast != nil || m.Reason != "a mistake" {
+		t.Errorf("%+v %q %v", m.Forecast, m.Reason, err)
+	}
+}

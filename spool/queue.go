@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -153,7 +154,11 @@ func (s *Spool) Pause(ctx context.Context, id mail.ID, reason string) error {
 			m.Stopped = nil // one that the gateway made before: nothing resumes a person's pause by itself
 			return nil
 		case mail.Paused:
-			return refuse("message %s is paused already", id)
+			if m.Stopped == nil || m.Stopped.Until.IsZero() {
+				return refuse("message %s is paused already", id)
+			}
+			m.Reason, m.Stopped = reason, nil // the gateway would have resumed it
+			return nil
 		}
 		return refuse("message %s is %s; only a message that is being expanded or sent can be paused", id, m.State)
 	})
@@ -179,7 +184,8 @@ func (s *Spool) Resume(ctx context.Context, id mail.ID) error {
 		default:
 			return refuse("message %s is %s; only a held or paused message can be resumed", id, m.State)
 		}
-		m.Counted, m.Stopped = tallyOf(e.counts, e.outcomes), nil // when it stops again, that is news
+		m.Counted, m.CountedAt = tallyOf(e.counts, e.outcomes), time.Now()
+		m.Stopped = nil // when it stops again, that is news
 		return nil
 	})
 }
@@ -196,7 +202,7 @@ func (s *Spool) Cancel(ctx context.Context, id mail.ID, reason string) error {
 		if finished(e) || m.State == mail.Done || m.State == mail.Failed {
 			return refuse("message %s is %s; there is nothing left to cancel", id, m.State)
 		}
-		m.State, m.Reason, m.Expanded, m.Releasing = mail.Cancelled, reason, true, false
+		m.State, m.Reason, m.Expanded, m.Releasing, m.Forecast = mail.Cancelled, reason, true, false, nil
 		return nil
 	})
 	if err != nil {
@@ -291,7 +297,7 @@ func (t *txn) retryOne(id mail.ID, to mail.Address) error {
 func (t *txn) requeue(c *mail.Copy) error {
 	now := time.Now()
 	c.Attempts = 0
-	if err := t.unlearn(c); err != nil {
+	if err := errors.Join(t.recount(c, mail.Queued, mail.NoOutcome), t.unlearn(c)); err != nil {
 		return err
 	}
 	if err := t.move(c, c.State, mail.Queued, now, now); err != nil {

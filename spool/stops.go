@@ -87,9 +87,11 @@ func (s *Spool) Slow() []Summary {
 
 // Unsent lists the messages that have copies to be sent, or will have, oldest first.
 func (s *Spool) Unsent() []Summary {
-	return s.unfinished(func(m *mail.Message) bool {
-		return m.State == mail.Sending || m.State == mail.Expanding || m.State == mail.Paused
-	})
+	return s.unfinished(unsent)
+}
+
+func unsent(m *mail.Message) bool {
+	return m.State == mail.Sending || m.State == mail.Expanding || m.State == mail.Paused
 }
 
 func (s *Spool) unfinished(which func(*mail.Message) bool) []Summary {
@@ -107,9 +109,12 @@ func (s *Spool) unfinished(which func(*mail.Message) bool) []Summary {
 
 // Foresee notes that a message will not be out today, or, with nil, that this is no
 // longer so. reason are the words for people; a message that is paused keeps those of
-// its pause.
+// its pause. Of one that has ended meanwhile nothing is foreseen.
 func (s *Spool) Foresee(ctx context.Context, id mail.ID, f *mail.Forecast, reason string) error {
 	return s.change(ctx, id, func(m *mail.Message) error {
+		if !unsent(m) {
+			return nil
+		}
 		if f != nil && m.Forecast != nil && f.ToldAt.IsZero() { // told is told
 			told := *f
 			told.ToldAt = m.Forecast.ToldAt

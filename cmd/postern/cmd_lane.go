@@ -84,6 +84,7 @@ func explainLane(w io.Writer, l *relay.LaneStatus) error {
 	say(l.Reason)
 	say(l.Remedy)
 	say(l.BulkHeld)
+	say(l.BulkWaits)
 	say(l.Events)
 	return err
 }

@@ -10,6 +10,7 @@ import (
 
 	"postern/expand"
 	"postern/mail"
+	"postern/relay"
 	"postern/smtpd"
 	"postern/spool"
 )
@@ -136,3 +137,6 @@ func NewPatientProgress(w io.Writer) (show func(string, ...any), clear func()) {
 func MakeDataDir(dir string, uid int) error              { return makeDataDir(dir, uid) }
 func DataProblem(dir string, err error) error            { return dataProblem(dir, err) }
 func ListenProblem(key, address string, err error) error { return listenProblem(key, address, err) }
+
+// ExplainLane says in words why a lane is as it is.
+func ExplainLane(w io.Writer, l *relay.LaneStatus) error { return explainLane(w, l) }

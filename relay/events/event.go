@@ -33,7 +33,8 @@ type Event struct {
 	Tag        string       // of the copy ([mail.Copy.Tag]); "": the event does not say
 	UpstreamID string       // the id that upstream gave the mail
 	MessageID  string       // of the mail as it was handed over, without angle brackets; "": the event does not say
-	To         mail.Address // the recipient; "": the event does not say
+	To         mail.Address // the recipient whom it is about, as the reporting server knows them; "": the event does not say
+	For        mail.Address // whom upstream was to send the mail to, where that is one; "": the event does not say
 	At         time.Time    // when it happened; zero: the event does not say, or a stranger says it
 	ID         string       // of the bounce or complaint upstream (feedbackId), or of the report that came by mail; "" without
 

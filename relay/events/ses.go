@@ -154,6 +154,9 @@ func (r *record) events() ([]Event, error) {
 		return nil, nil
 	}
 	e.At = moment(at, r.Mail.Timestamp)
+	if len(r.Mail.Destination) == 1 {
+		e.For = mailbox(r.Mail.Destination[0])
+	}
 	// Who it is about need not be said of a mail that has one recipient, as ours have.
 	if len(to) == 0 && len(r.Mail.Destination) == 1 {
 		to = recipients(r.Mail.Destination)

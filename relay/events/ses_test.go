@@ -34,7 +34,7 @@ func at(clock string) time.Time {
 // TestEventsOfSES in every shape that Amazon documents.
 func TestEventsOfSES(t *testing.T) {
 	event := func(change func(*events.Event)) events.Event {
-		e := events.Event{Tag: tag, UpstreamID: upstream, MessageID: id, To: "kim@example.net", Source: "Amazon SES"}
+		e := events.Event{Tag: tag, UpstreamID: upstream, MessageID: id, To: "kim@example.net", For: "kim@example.net", Source: "Amazon SES"}
 		change(&e)
 		return e
 	}
@@ -42,7 +42,8 @@ func TestEventsOfSES(t *testing.T) {
 	bounce := func(e *events.Event) {
 		e.Kind, e.Type, e.SubType, e.Status, e.Words, e.ID, e.At = events.Bounce, "Permanent", "General", "5.1.1", "550 5.1.1 user unknown", feedback, at("00:00:07.669")
 	}
-	full := func(e *events.Event) {
+	full := func(e *events.Event) { // of a mail to three
+		e.For = ""
 		e.Kind, e.Type, e.SubType, e.ID, e.At = events.Bounce, "Transient", "MailboxFull", feedback, at("00:00:05.123")
 	}
 	for file, want := range map[string][]events.Event{

@@ -94,6 +94,9 @@ func (a *Applier) find(e *events.Event) (known, error) {
 		k.proof.Message, k.proof.Copy = id, seq
 		return k, nil
 	}
+	if e.For != "" && e.For.Key() != c.To.Key() {
+		return k, spool.ErrNotFound // who had the copy has sent it on, with our mark in its header
+	}
 	sum, err := a.cfg.Spool.Message(c.Message)
 	if err != nil {
 		return k, err

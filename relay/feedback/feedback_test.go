@@ -167,6 +167,7 @@ func TestWhatProvesNothingSuppressesNobody(t *testing.T) {
 		"malware":          {{Kind: events.Reject}},
 		"a copy not tried": {{Kind: events.Bounce, Type: "Permanent", SubType: "General", Tag: "2"}},
 		"another's mail":   {{Kind: events.Bounce, Type: "Permanent", SubType: "General", UpstreamID: "of another program", Tag: "-", To: "user1@example.net"}},
+		"a copy sent on":   {{Kind: events.Bounce, Type: "Permanent", SubType: "General", To: "boss@example.org", For: "boss@example.org"}},
 		"no copy of ours":  {{Kind: events.Bounce, Type: "Permanent", SubType: "General", Tag: "77", To: "user1@example.net"}},
 	} {
 		t.Run(name, func(t *testing.T) {
