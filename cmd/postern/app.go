@@ -109,7 +109,7 @@ func (a *App) build() error {
 	a.relay, err = relay.New(relay.Config{
 		Spool: a.spool, Lanes: lanes, Render: a.renderer.render, SevenBit: expand.SevenBit, Sign: signs, Blocked: blocked(a.index),
 		ReturnPath: a.cfg.returnPaths(keyring), Breaker: relay.Breaker(a.cfg.Relay.Breaker), LaneOf: a.cfg.laneOf,
-		Lists: a.cfg.listSchedule(), Ordinary: a.cfg.ordinarySchedule(), Unknowns: a.cfg.unknowns(), Moot: a.reporter.Moot, Log: a.log,
+		Lists: a.cfg.listSchedule(), Ordinary: a.cfg.ordinarySchedule(), Unknowns: a.cfg.unknowns(), Moot: a.reporter.Moot, Location: a.cfg.location(), Log: a.log,
 	})
 	if err != nil {
 		return err

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"reflect"
 	"strings"
@@ -338,6 +340,40 @@ func BenchmarkSendToNullServer(b *testing.B) {
 				}
 			})
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "mails/s")
+		})
+	}
+}
+
+// TestAnAccountThatDoesNotSayWhatItMaySend: one question, and words that say what to do.
+func TestAnAccountThatDoesNotSayWhatItMaySend(t *testing.T) {
+	for name, c := range map[string]struct {
+		status  int
+		errType string
+		body    string
+		want    string
+	}{
+		"without the permission": {403, "AccessDeniedException", `{"message":"User x is not authorized"}`, "the permission ses:GetAccount is missing"},
+		"failing":                {500, "InternalFailure", `{}`, "Amazon SES does not say what the account may send"},
+		"an emulator's":          {200, "", `{}`, "the answer to GetAccount holds no sending quota"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := 0
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				asked++
+				w.Header().Set("X-Amzn-ErrorType", c.errType)
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(c.status)
+				_, _ = io.WriteString(w, c.body)
+			}))
+			defer srv.Close()
+			_, err := sender(t, srv.URL).Account(context.Background())
+			var e *mail.Error
+			if !errors.As(err, &e) || !strings.Contains(e.Public, c.want) || e.Class == mail.Uncertain {
+				t.Errorf("%v", err)
+			}
+			if asked != 1 {
+				t.Errorf("asked %d times", asked)
+			}
 		})
 	}
 }
