@@ -209,6 +209,7 @@ func TestTransactionalMailHasTheNextTurn(t *testing.T) {
 			t.Errorf("it waited for %v", waited)
 		}
 		pass(3 * time.Second)
+		synctest.Wait()
 		if !slices.Equal(order, []string{"bulk", "urgent", "bulk"}) {
 			t.Errorf("%q", order)
 		}
