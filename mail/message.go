@@ -185,6 +185,9 @@ const (
 	NoticePaused     Notice = "paused"     // the gateway itself has paused the sender's mail
 	NoticeSlow       Notice = "slow"       // the sender's mail will not be out today
 	NoticeComplaints Notice = "complaints" // to the owner of a list: who calls its mail spam
+	NoticeConsent    Notice = "consent"    // to a recipient: what came of their choice, as the law asks
+	NoticeConfirm    Notice = "confirm"    // to somebody who had complained: whether they want mail again
+	NoticeReminder   Notice = "reminder"   // to a recipient: that they have agreed to advertising, two years ago
 )
 
 // Answerable says that the sender is told what becomes of the message: there is

@@ -338,7 +338,8 @@ func (l *lane) deliver(ctx context.Context, c spool.Claim) spool.Result {
 
 // needless says whether a copy must not or need not be sent after all.
 func (l *lane) needless(c *spool.Claim) (spool.Result, bool) {
-	if state, reason, blocked := l.r.cfg.Blocked(c.Copy.To, c.Message.ListID()); blocked {
+	// Whoever has asked for a confirmation gets it, although they are suppressed until then.
+	if state, reason, blocked := l.r.cfg.Blocked(c.Copy.To, c.Message.ListID()); blocked && c.Message.Notice != mail.NoticeConfirm {
 		return spool.Result{State: state, At: time.Now(), Error: reason}, true
 	}
 	if l.r.cfg.Moot != nil {

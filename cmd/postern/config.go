@@ -122,6 +122,7 @@ type ListConfig struct {
 	Approvers   []mail.Address `toml:"approvers"`
 	Template    string         `toml:"template"`
 	Advertising bool           `toml:"advertising"`
+	Listed      bool           `toml:"listed"` // on the preferences page
 	Identity    IdentityConfig `toml:"identity"`
 }
 
@@ -244,6 +245,9 @@ type OptOutConfig struct {
 	Listen         string         `toml:"listen"`
 	BaseURL        string         `toml:"base_url"`
 	Mailto         mail.Address   `toml:"mailto"`
+	Pages          string         `toml:"pages"`         // folder of page templates; "": the built-in ones
+	Letters        string         `toml:"letters"`       // folder of texts of mails to recipients; "": the built-in ones
+	ConsentField   string         `toml:"consent_field"` // attribute of a user that holds the time of consent; "": none
 	TrustedProxies []netip.Prefix `toml:"trusted_proxies"`
 }
 

@@ -82,7 +82,7 @@ func (n *NetworkConfig) setDefaults() {
 }
 
 func (l *ListConfig) setDefaults() {
-	*l = ListConfig{Language: "ko", Missing: "hold", Release: "immediate", Approvers: []mail.Address{}}
+	*l = ListConfig{Language: "ko", Missing: "hold", Release: "immediate", Approvers: []mail.Address{}, Listed: true}
 }
 
 func (l *LaneConfig) setDefaults() {
