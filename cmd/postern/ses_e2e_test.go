@@ -27,10 +27,6 @@ func sesGateway(t *testing.T, users int, more string) (*gateway, *sesfake.Fake) 
 // many repeats an answer.
 func many(n int, a sesfake.Answer) []sesfake.Answer { return slices.Repeat([]sesfake.Answer{a}, n) }
 
-func throttle() sesfake.Answer {
-	return sesfake.Refuse(429, "TooManyRequestsException", "Maximum sending rate exceeded.")
-}
-
 // once wants each user to have one mail, and returns them.
 func once(t *testing.T, fake *sesfake.Fake, users int) []sesfake.Mail {
 	t.Helper()
@@ -87,7 +83,7 @@ func TestSESGetsEveryCopyOnce(t *testing.T) {
 func TestSESThrottlesMidway(t *testing.T) {
 	const users, throttles = 500, 15
 	g, fake := sesGateway(t, users, "")
-	fake.Then(slices.Concat(many(200, sesfake.Accept()), many(throttles, throttle()))...)
+	fake.Then(slices.Concat(many(200, sesfake.Accept()), many(throttles, sesfake.RateExceeded()))...)
 	g.mustSubmit("promo@lists.example.com", hello)
 	g.settled("done")
 	once(t, fake, users)
@@ -110,9 +106,9 @@ func TestSESRefusesTheAccount(t *testing.T) {
 		answer sesfake.Answer
 		want   string
 	}{
-		"quota":      {sesfake.Refuse(429, "TooManyRequestsException", "Daily message quota exceeded."), "Daily message quota exceeded."},
-		"credential": {sesfake.Refuse(403, "ExpiredTokenException", "The security token included in the request is expired"), "security token included in the request is expired"},
-		"suspended":  {sesfake.Refuse(400, "AccountSuspendedException", "Your account is suspended."), "Your account is suspended."},
+		"quota":      {sesfake.QuotaExceeded(), "Daily message quota exceeded."},
+		"credential": {sesfake.ExpiredToken(), "security token included in the request is expired"},
+		"suspended":  {sesfake.AccountSuspended(), "permanently restricted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g, fake := sesGateway(t, users, "")
@@ -203,7 +199,7 @@ func TestSESFailsAfterItTookTheCopy(t *testing.T) {
 func TestSESRejectsACopy(t *testing.T) {
 	const users = 10
 	g, fake := sesGateway(t, users, "")
-	fake.Then(sesfake.Accept(), sesfake.Refuse(400, "MessageRejected", "Email address contains a virus."))
+	fake.Then(sesfake.Accept(), sesfake.MessageRejected("Email address contains a virus."))
 	g.mustSubmit("promo@lists.example.com", hello)
 	g.settled("done")
 	m := g.messages()[0]
@@ -222,7 +218,7 @@ func TestSESRejectsACopy(t *testing.T) {
 func TestSESDoesNotKnowTheSender(t *testing.T) {
 	const users, concurrency = 30, 10
 	g, fake := sesGateway(t, users, "")
-	fake.Then(many(users, sesfake.Refuse(400, "MessageRejected", "Email address is not verified. The following identities failed the check in region AP-NORTHEAST-2: marketer@example.com"))...)
+	fake.Then(many(users, sesfake.NotVerified("ap-northeast-2", "marketer@example.com"))...)
 	g.mustSubmit("promo@lists.example.com", hello)
 	g.settled("paused")
 	m := g.messages()[0]
