@@ -84,6 +84,9 @@ func byCode(api smithy.APIError) *mail.Error {
 	case "NotFoundException":
 		return again(mail.MessageWide, "SES does not know the configuration set; make it, or mend configuration_set of the lane: %s")
 	case "MessageRejected":
+		if strings.Contains(lower, "sending paused") || strings.Contains(lower, "sending is paused") { // as the older API says it
+			return of(mail.AccountWide, "sending is paused for the SES account or its configuration set: %s")
+		}
 		if strings.Contains(lower, "not verified") {
 			return again(mail.MessageWide, "verify the identity in SES, or ask Amazon for production access if the account is in the sandbox: %s")
 		}

@@ -53,6 +53,7 @@ func TestEveryErrorHasItsClass(t *testing.T) {
 		{"MAIL FROM domain", answered(400, &types.MailFromDomainNotVerifiedException{Message: p("no MX")}), mail.MessageWide, "no MX"},
 		{"configuration set", answered(404, &types.NotFoundException{Message: p("Configuration set <x> does not exist.")}), mail.MessageWide, "Configuration set <x> does not exist."},
 		{"identity", answered(400, &types.MessageRejected{Message: p("Email address is not verified. The following identities failed the check in region AP-NORTHEAST-2: a@example.com")}), mail.MessageWide, "failed the check in region AP-NORTHEAST-2: a@example.com"},
+		{"paused, in the older API's words", answered(400, &types.MessageRejected{Message: p("Sending paused for this account. For more information, please check the inbox")}), mail.AccountWide, "Sending paused"},
 		{"rejected", answered(400, &types.MessageRejected{Message: p("Virus found")}), mail.Permanent, "Virus found"},
 		{"bad request", answered(400, &types.BadRequestException{Message: p("Duplicate header 'DKIM-Signature'.")}), mail.Permanent, "Duplicate header 'DKIM-Signature'."},
 		{"expired token", answered(403, generic("ExpiredTokenException", "The security token included in the request is expired")), mail.AccountWide, "expired"},
