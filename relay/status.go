@@ -11,7 +11,7 @@ import (
 const (
 	remedyHand        = "Run `postern lane resume %s` when it may send again."
 	remedyUnreachable = "Look whether the upstream is up, and whether its address, the network and the firewall are right. It is tried again by itself."
-	remedyAccount     = "Mend the account or its credentials, and then run `postern lane resume %s`, or wait until it is tried again."
+	remedyAccount     = "Mend the account, and then run `postern lane resume %s`, or wait until it is tried again. Passwords and keys, in the configuration, the environment or ~/.aws, are read at the start: after a change of these restart postern."
 	remedyStopped     = "Look at the account's health at the provider and answer its case there. The account is asked every minute, and the lane goes on by itself."
 	remedyQuota       = "Wait, or ask the provider for a larger quota. Nothing is lost, and the lane goes on by itself."
 	remedyUnclear     = "Look at the provider's state of service and at the network between. It is tried again by itself; what may have been sent is listed as uncertain."
