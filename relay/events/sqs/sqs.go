@@ -34,7 +34,7 @@ const (
 // finds them (environment, shared files, instance role).
 type Config struct {
 	QueueURL   string        // https://sqs.REGION.amazonaws.com/ACCOUNT/NAME; another host than Amazon's is an emulator's
-	Region     string        // "": that of QueueURL, else from the environment
+	Region     string        // where QueueURL does not say it; "": from the environment
 	Visibility time.Duration // how long a message that was received is hidden from other readers, in whole seconds; 2 min
 	Log        *slog.Logger  // nil: the default one
 }
@@ -56,7 +56,7 @@ func New(ctx context.Context, cfg Config) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Region == "" {
+	if host.region != "" { // SNS brings events to queues of other regions too
 		cfg.Region = host.region
 	}
 	if cfg.Visibility <= 0 {

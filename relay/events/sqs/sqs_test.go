@@ -332,3 +332,17 @@ func BenchmarkDrain(b *testing.B) {
 		b.ReportMetric(float64(all.calls), "calls")
 	}
 }
+
+// A request that is signed for another region than the queue's is refused.
+func TestTheRegionIsTheQueues(t *testing.T) {
+	t.Setenv("AWS_REGION", "eu-west-1")
+	for url, want := range map[string]string{
+		"https://sqs.ap-northeast-2.amazonaws.com/123456789012/events": "ap-northeast-2",
+		"https://sqs.example.net/123456789012/events":                  "us-east-1",
+	} {
+		r, err := sqs.New(t.Context(), sqs.Config{QueueURL: url, Region: "us-east-1"})
+		if err != nil || r.SigningRegion() != want {
+			t.Errorf("%s: %s %v", url, r.SigningRegion(), err)
+		}
+	}
+}
