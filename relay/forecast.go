@@ -22,10 +22,10 @@ func (l *lane) foresee(ctx context.Context) {
 		return // nothing can be late
 	}
 	l.governor.forecasts = 0
-	var mine []spool.Summary
+	var mine []spool.Waiting
 	before := 0
 	for _, m := range l.r.cfg.Spool.Unsent() {
-		if l.r.laneOf(&m.Message) != l {
+		if l.r.laneOf(m.Message) != l {
 			continue
 		}
 		if m.State == mail.Paused { // who knows when it goes on
@@ -58,14 +58,14 @@ func (l *lane) foresee(ctx context.Context) {
 // account that can be asked.
 func (r *Relay) unforesee(ctx context.Context) {
 	for _, m := range r.cfg.Spool.Unsent() {
-		if l := r.laneOf(&m.Message); m.Forecast != nil && l.Account == nil {
+		if l := r.laneOf(m.Message); m.Forecast != nil && l.Account == nil {
 			l.tellForecast(ctx, &m, nil, nil)
 		}
 	}
 }
 
 // forecast is nil when all copies of a message may leave now.
-func (q *quota) forecast(m *spool.Summary, before int, now time.Time) *mail.Forecast {
+func (q *quota) forecast(m *spool.Waiting, before int, now time.Time) *mail.Forecast {
 	if !q.known(now) {
 		return nil
 	}
@@ -81,7 +81,7 @@ func (q *quota) forecast(m *spool.Summary, before int, now time.Time) *mail.Fore
 }
 
 // tellForecast writes a forecast down when it says something new.
-func (l *lane) tellForecast(ctx context.Context, m *spool.Summary, f *mail.Forecast, q *quota) {
+func (l *lane) tellForecast(ctx context.Context, m *spool.Waiting, f *mail.Forecast, q *quota) {
 	if !news(m.Forecast, f) && (f == nil || m.Reason != "") { // a pause has taken the words
 		return
 	}
@@ -103,7 +103,7 @@ func news(old, f *mail.Forecast) bool {
 	return old.Copies-old.Today != f.Copies-f.Today || (old.Today == 0) != (f.Today == 0) || old.Until.Sub(f.Until).Abs() >= bucketTime
 }
 
-func (r *Relay) forecastWords(m *spool.Summary, f *mail.Forecast, q *quota) string {
+func (r *Relay) forecastWords(m *spool.Waiting, f *mail.Forecast, q *quota) string {
 	copies := grouped(float64(f.Copies)) + " copies"
 	of := "of its " + copies
 	if f.Copies < m.Counts.Total() {

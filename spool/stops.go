@@ -85,9 +85,25 @@ func (s *Spool) Slow() []Summary {
 	return s.unfinished(func(m *mail.Message) bool { return m.Forecast != nil && m.Forecast.ToldAt.IsZero() })
 }
 
+// Waiting is a message that has copies to be sent, or will have: what is small of it,
+// because there may be very many.
+type Waiting struct {
+	*mail.Message // shared: read only
+	Counts        mail.Counts
+}
+
 // Unsent lists the messages that have copies to be sent, or will have, oldest first.
-func (s *Spool) Unsent() []Summary {
-	return s.unfinished(unsent)
+func (s *Spool) Unsent() []Waiting {
+	s.mu.RLock()
+	var list []Waiting
+	for _, e := range s.live {
+		if unsent(e.msg) {
+			list = append(list, Waiting{e.msg, e.counts})
+		}
+	}
+	s.mu.RUnlock()
+	slices.SortFunc(list, func(a, b Waiting) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return list
 }
 
 func unsent(m *mail.Message) bool {
