@@ -165,8 +165,8 @@ type Message struct {
 	WarnedAt time.Time `json:"warned_at,omitzero"`
 	// Stopped is the last pause that the gateway itself made, unless somebody has paused
 	// or resumed the message since. CountedAt is when it was last resumed by hand, and
-	// Counted what has come of the copies that were sent until then, whenever that came: the
-	// breaker counts what comes of the others.
+	// Counted what has come of the copies that were sent until then, whenever that came, and
+	// what the provider does not count: the breaker counts the others.
 	Stopped   *Stop     `json:"stopped,omitempty"`
 	Counted   Tally     `json:"counted,omitzero"`
 	CountedAt time.Time `json:"counted_at,omitzero"`

@@ -50,10 +50,10 @@ func (r *Relay) Observed(ctx context.Context, all []*spool.Observed) {
 		if o.Settled {
 			t.Answered = 1
 		}
-		if o.Raised && o.Copy.Outcome == mail.Bounced {
+		if o.Counts && o.Copy.Outcome == mail.Bounced {
 			t.Bounced = 1
 		}
-		if o.Raised && o.Copy.Outcome == mail.Complained {
+		if o.Counts && o.Copy.Outcome == mail.Complained {
 			t.Complained = 1
 		}
 		if t != (mail.Tally{}) {

@@ -192,6 +192,35 @@ func TestComplaintsThatComeDaysLaterHoldNoLane(t *testing.T) {
 	})
 }
 
+// Amazon SES keeps a list of its own, and what it has not even tried because of that does
+// not count against the account.
+func TestWhatTheProviderDoesNotCountStopsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := startRelay(t, newUpstream(nil), slowly)
+		id := submit(t, s, 500, true)
+		pass(200 * time.Second)
+		note := func(from, to int, uncounted bool) {
+			t.Helper()
+			for seq := from; seq < to; seq++ {
+				seen, err := s.Observe(t.Context(), []spool.Observation{{Message: id, Seq: uint32(seq), Outcome: mail.Bounced, At: time.Now(), Uncounted: uncounted}})
+				if err != nil || seen[0] == nil {
+					t.Fatal(seen, err)
+				}
+				r.Observed(t.Context(), seen)
+			}
+		}
+		note(1, 61, true)
+		note(61, 80, false)
+		if m := state(t, s, id); m.State != mail.Sending || m.Outcomes[mail.Bounced] != 79 || r.Lanes()[0].BulkHeld != "" {
+			t.Fatalf("%s, %v: %s; %q", m.State, m.Outcomes, m.Reason, r.Lanes()[0].BulkHeld)
+		}
+		note(80, 81, false)
+		if m := state(t, s, id); m.State != mail.Paused || r.Lanes()[0].BulkHeld == "" {
+			t.Errorf("%s: %s; %q", m.State, m.Reason, r.Lanes()[0].BulkHeld)
+		}
+	})
+}
+
 // What comes late of the mail for which a lane was held does not hold it anew.
 func TestALaneThatWasResumedIsNotHeldByWhatCameBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

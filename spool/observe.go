@@ -18,6 +18,7 @@ type Observation struct {
 	Outcome    mail.Outcome // NoOutcome: no more than that it was accepted
 	Words      string       // the receiving server's, for people
 	At         time.Time    // when it happened, as the event says
+	Uncounted  bool         // a bounce that no breaker counts
 }
 
 // Observed is a copy after an observation.
@@ -25,6 +26,7 @@ type Observed struct {
 	Copy    mail.Copy
 	Message Summary
 	Raised  bool // this observation has raised the outcome: the first that says so
+	Counts  bool // and the breakers are to count that
 	Settled bool // whether upstream had accepted the copy was not known until now
 }
 
@@ -83,11 +85,10 @@ func (t *txn) observe(o *Observation) (*Observed, error) {
 		}
 	}
 	if o.Outcome > c.Outcome {
-		if !underWay {
-			if err := t.recount(c, c.State, o.Outcome); err != nil {
-				return nil, err
-			}
+		if err := t.outside(c, o, underWay); err != nil {
+			return nil, err
 		}
+		out.Counts = !o.Uncounted
 		e.raise(c.Outcome, o.Outcome)
 		c.Outcome, c.OutcomeAt, c.OutcomeWords, out.Raised = o.Outcome, o.At, clip(o.Words), true
 		if err := t.complain(e.msg, c); err != nil {
@@ -108,6 +109,21 @@ func (t *txn) observe(o *Observation) (*Observed, error) {
 // accepted says that an event has told of a copy, so that upstream must have
 // accepted it.
 func accepted(c *mail.Copy) bool { return c.UpstreamID != "" || c.Outcome != mail.NoOutcome }
+
+// outside keeps an outcome that the breaker is not to count in Message.Counted.
+func (t *txn) outside(c *mail.Copy, o *Observation, underWay bool) error {
+	if !underWay && !c.At.After(t.entries[c.Message].msg.CountedAt) {
+		return t.recount(c, c.State, o.Outcome)
+	}
+	if !o.Uncounted || o.Outcome != mail.Bounced {
+		return nil
+	}
+	m, _, err := t.edit(c.Message)
+	if err == nil {
+		m.Counted.Bounced++
+	}
+	return err
+}
 
 // recount keeps Message.Counted in step with what becomes of a copy that was answered
 // before its message was resumed: what comes late is not held against the copies that

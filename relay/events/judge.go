@@ -42,6 +42,14 @@ func (e *Event) judgeComplaint() (mail.Outcome, Reach) {
 	return mail.Complained, ReachSpam
 }
 
+// Uncounted says that Amazon SES did not try to send the mail because of the account's
+// own list, which the account's rate of bounces does not count. It does count what its
+// global list keeps back (Suppressed). See
+// https://docs.aws.amazon.com/ses/latest/dg/sending-email-suppression-list.html.
+func (e *Event) Uncounted() bool {
+	return strings.HasSuffix(strings.ToLower(e.SubType), "suppressionlist")
+}
+
 func (e *Event) judgeBounce() (mail.Outcome, Reach) {
 	words := plain(e.Words)
 	policy := e.says(words, policyStatus, policyWords) || blockLists.MatchString(strings.ToLower(e.Words))

@@ -159,7 +159,7 @@ func (a *Applier) observe(ctx context.Context, found []known) error {
 			at = time.Now()
 		}
 		list = append(list, spool.Observation{Message: k.proof.Message, Seq: k.proof.Copy, UpstreamID: k.event.UpstreamID,
-			Outcome: k.outcome, Words: k.event.Words, At: at})
+			Outcome: k.outcome, Words: k.event.Words, At: at, Uncounted: k.event.Uncounted()})
 		of = append(of, k)
 	}
 	if len(list) == 0 {

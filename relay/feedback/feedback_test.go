@@ -222,3 +222,21 @@ func TestAnEventAboutAMessageThatIsGoneStillCounts(t *testing.T) {
 		t.Errorf("told %q", d.told)
 	}
 }
+
+// What SES did not send because of the account's own list is shown as bounced, and no
+// breaker counts it.
+func TestWhatTheAccountsOwnListKeepsBackIsNotCounted(t *testing.T) {
+	d := newDesk(t, 3)
+	d.attempt(3, mail.Sent)
+	own, global := hard(d.tag(1)), hard(d.tag(2))
+	own.SubType, global.SubType = "OnAccountSuppressionList", "Suppressed"
+	d.apply(own, global, hard(d.tag(3)))
+	var counts []bool
+	for _, o := range d.seen {
+		counts = append(counts, o.Counts)
+	}
+	m, err := d.s.Message(d.id)
+	if got := m.Tally().Less(m.Counted).Bounced; err != nil || m.Outcomes[mail.Bounced] != 3 || got != 2 || fmt.Sprint(counts) != "[false true true]" {
+		t.Errorf("%v, %d counted, %v %v", m.Outcomes, got, counts, err)
+	}
+}
