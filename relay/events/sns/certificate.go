@@ -162,7 +162,10 @@ func (f *fetcher) download(ctx context.Context, address string) ([]byte, *tls.Co
 		return nil, nil, forged("an address in it is none")
 	}
 	resp, err := f.client.Do(r)
-	if err != nil {
+	var asked *url.Error
+	if errors.As(err, &asked) { // whose words hold the address, and that a token
+		return nil, nil, later("Amazon cannot be reached: %v", asked.Err)
+	} else if err != nil {
 		return nil, nil, later("Amazon cannot be reached: %v", err)
 	}
 	defer resp.Body.Close()

@@ -23,7 +23,8 @@
 // none again. 503, when the events cannot be applied now or the certificate cannot be
 // fetched, it does try again.
 //
-// What it never does: hold more than a MiB of a request, or fetch anything from a host
+// What it never does: hold more than a MiB of a request, or anything of one whose header
+// names no topic of ours, or more than 64 at once; or fetch anything from a host
 // that is not Amazon's. It keeps no list of messages seen: an event that comes twice
 // changes nothing (see package relay/events/sqs), so that a message repeated within
 // the hour does not either.

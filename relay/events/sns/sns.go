@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"postern/relay/events"
@@ -16,6 +17,9 @@ import (
 // maxBody is how large a request may be: a message has 256 KiB, and more as a string
 // within JSON.
 const maxBody = 1 << 20
+
+// maxAtOnce is how many messages are read and taken at a time; SNS tries others again.
+const maxAtOnce = 64
 
 // Source is what the events of a topic say of where they came from.
 const Source = "Amazon SES by SNS"
@@ -33,10 +37,11 @@ type Config struct {
 
 // Handler is the address that SNS calls.
 type Handler struct {
-	cfg   Config
-	log   *slog.Logger
-	fetch *fetcher
-	certs *certificates
+	cfg    Config
+	log    *slog.Logger
+	places chan struct{} // one for each message that is being read or taken
+	fetch  *fetcher
+	certs  *certificates
 }
 
 // New refuses what is no topic.
@@ -53,7 +58,7 @@ func New(cfg Config) (*Handler, error) {
 		cfg.Log = slog.Default()
 	}
 	f := newFetcher(cfg.Transport)
-	return &Handler{cfg: cfg, log: cfg.Log, fetch: f, certs: &certificates{fetcher: f, roots: cfg.Roots, known: map[string]*x509.Certificate{}}}, nil
+	return &Handler{cfg: cfg, log: cfg.Log, places: make(chan struct{}, maxAtOnce), fetch: f, certs: &certificates{fetcher: f, roots: cfg.Roots, known: map[string]*x509.Certificate{}}}, nil
 }
 
 // ServeHTTP takes one message.
@@ -63,12 +68,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Amazon SNS posts here", http.StatusMethodNotAllowed)
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
-		err = fmt.Errorf("%w: it cannot be read, or has more than a MiB", errNonsense)
-	} else {
-		err = h.take(r.Context(), body, time.Now())
-	}
+	err := h.serve(w, r)
 	if err == nil {
 		w.WriteHeader(http.StatusOK)
 		return
@@ -76,6 +76,26 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	status := status(err)
 	h.log.Warn("a call of the address for Amazon SNS was answered with an error", "status", status, "remote", r.RemoteAddr, "error", err)
 	http.Error(w, public(err), status)
+}
+
+// serve reads and takes a message. Strangers are turned away before anything of theirs
+// is held: the topic is in the header as well
+// (https://docs.aws.amazon.com/sns/latest/dg/http-header.html).
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
+	if !slices.Contains(h.cfg.Topics, r.Header.Get("X-Amz-Sns-Topic-Arn")) {
+		return forged("the topic in its header is none of those that are configured")
+	}
+	select {
+	case h.places <- struct{}{}:
+		defer func() { <-h.places }()
+	default:
+		return later("too many messages come at once")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return fmt.Errorf("%w: it cannot be read, or has more than a MiB", errNonsense)
+	}
+	return h.take(r.Context(), body, time.Now())
 }
 
 // status is the table of the answers.

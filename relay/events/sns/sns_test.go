@@ -25,6 +25,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"postern/relay/events"
@@ -111,7 +112,7 @@ func (a *amazon) RoundTrip(r *http.Request) (*http.Response, error) {
 	a.asked = append(a.asked, r.URL.String())
 	page := a.pages[r.URL.String()]
 	if page == nil {
-		return nil, errors.New("no such page: " + r.URL.String())
+		return nil, errors.New("no such page")
 	}
 	body, err := io.ReadAll(page.Body)
 	if err != nil {
@@ -216,8 +217,57 @@ func newGateway(t testing.TB, a *amazon) *gateway {
 
 func (g *gateway) post(body []byte) int {
 	w := httptest.NewRecorder()
-	g.ServeHTTP(w, httptest.NewRequest("POST", "/events", bytes.NewReader(body)))
+	g.ServeHTTP(w, request(bytes.NewReader(body)))
 	return w.Code
+}
+
+// request is one as SNS makes it.
+func request(body io.Reader) *http.Request {
+	r := httptest.NewRequest("POST", "/events", body)
+	r.Header.Set("X-Amz-Sns-Topic-Arn", topic)
+	return r
+}
+
+// unread fails the test when somebody reads it.
+type unread struct{ t *testing.T }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("it was read")
+	return 0, io.EOF
+}
+
+// TestNothingIsReadOfStrangers, who would fill the memory.
+func TestNothingIsReadOfStrangers(t *testing.T) {
+	g := newGateway(t, newAmazon(t))
+	for _, header := range []string{"", topic + "2"} {
+		r := request(unread{t})
+		r.Header.Set("X-Amz-Sns-Topic-Arn", header)
+		w := httptest.NewRecorder()
+		if g.ServeHTTP(w, r); w.Code != 403 {
+			t.Errorf("%q: %d", header, w.Code)
+		}
+	}
+}
+
+// TestManyAtOnceAreTriedAgain: those who know the topic do not fill the memory either.
+func TestManyAtOnceAreTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, newAmazon(t))
+		slow, end := io.Pipe()
+		for range 64 {
+			go g.ServeHTTP(httptest.NewRecorder(), request(slow))
+		}
+		synctest.Wait()
+		w := httptest.NewRecorder()
+		if g.ServeHTTP(w, request(unread{t})); w.Code != 503 {
+			t.Error(w.Code)
+		}
+		_ = end.Close()
+		synctest.Wait()
+		if g.post(nil) != 400 {
+			t.Error("there is still no place")
+		}
+	})
 }
 
 // TestWhatSNSSaysIsApplied, by either version of its signature, with the certificate
@@ -442,6 +492,10 @@ func TestASubscriptionIsConfirmed(t *testing.T) {
 	a.asked = nil
 	if code := g.post(m.sign(t, a.sns).with("SubscribeURL", m["SubscribeURL"]+"x").body(t)); code != 403 || a.asked != nil {
 		t.Errorf("an address that was not signed: %d, asked for %q", code, a.asked)
+	}
+	delete(a.pages, m["SubscribeURL"]) // the network is down
+	if code := g.post(m.sign(t, a.sns).body(t)); code != 503 || strings.Contains(g.log.String(), "2336412f37") {
+		t.Errorf("%d, or the token is in the log:\n%s", code, &g.log)
 	}
 	for _, status := range []int{302, 400, 500} {
 		a.serve(m["SubscribeURL"], status, nil).Header.Set("Location", "https://evil.example/")
