@@ -148,7 +148,7 @@ func (s *Sender) Send(ctx context.Context, d *relay.Delivery) (relay.Receipt, er
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	var p progress
-	out, err := s.api.SendEmail(p.watch(ctx), s.input(d, to), oneTry)
+	out, err := s.api.SendEmail(p.watch(ctx), s.input(d, to), oneTry, withContent(d.Content))
 	if err != nil {
 		return relay.Receipt{}, classify(err, p.stage())
 	}
@@ -160,7 +160,7 @@ func oneTry(o *sesv2.Options) { o.Retryer = aws.NopRetryer{} }
 
 func (s *Sender) input(d *relay.Delivery, to string) *sesv2.SendEmailInput {
 	in := &sesv2.SendEmailInput{
-		Content:     &types.EmailContent{Raw: &types.RawMessage{Data: d.Content.Bytes()}},
+		Content:     &types.EmailContent{Raw: &types.RawMessage{Data: standIn()}},
 		Destination: &types.Destination{ToAddresses: []string{to}},
 		ConfigurationOverrides: &types.ConfigurationOverrides{Tracking: &types.TrackingConfigurationOverrides{
 			ClickTrackingEnabled: types.FeatureStatusDisabled,
