@@ -48,6 +48,9 @@ type Evidence struct {
 	How     string    `json:"how,omitempty"`     // "one-click", "page", "mailto", "complaint", "command", "Amazon SES by SQS", …
 	Remote  string    `json:"remote,omitempty"`  // address of the client, "" when there is none
 	Message mail.ID   `json:"message,omitempty"` // the message whose link was used, or that bounced; "" when there is none
+	Wording string    `json:"-"`                 // what the person was shown, up to 2000 octets; of an opt-out or a consent
+	Note    string    `json:"-"`                 // an operator's words, such as the evidence for a restore
+	Answer  bool      `json:"-"`                 // the person is owed a notice of the result ([Index.Unanswered])
 
 	// Of a suppression:
 	Copy       string       `json:"copy,omitempty"`        // the copy's tag

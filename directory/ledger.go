@@ -14,13 +14,18 @@ import (
 type Entry struct {
 	Number  uint64       `json:"-"` // 1, 2, 3 … in the order of commits
 	At      time.Time    `json:"at"`
-	Kind    string       `json:"kind"` // "opt-out", "rejoin", "suppress", "unsuppress"
+	Kind    string       `json:"kind"` // "opt-out", "consent", "restore", "moved", "asked", "answered", "reminded", "suppress", "unsuppress"; "rejoin" in older files
 	Address mail.Address `json:"address"`
 	List    string       `json:"list,omitempty"`
 	How     string       `json:"how,omitempty"`
 	Remote  string       `json:"remote,omitempty"`
 	Message mail.ID      `json:"message,omitempty"`
 	Reason  string       `json:"reason,omitempty"`
+	Wording string       `json:"-"`              // what the person was shown
+	Note    string       `json:"note,omitempty"` // an operator's words
+	From    mail.Address `json:"from,omitempty"` // of "moved": what this address was before
+	To      mail.Address `json:"to,omitempty"`   // of "moved": what has become of it
+	Of      uint64       `json:"of,omitempty"`   // of "answered": the number of the entry that was answered
 
 	// Of "suppress" and "unsuppress":
 	Why      Kind     `json:"why,omitempty"` // the kind of the suppression
