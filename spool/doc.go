@@ -20,7 +20,8 @@
 //	upstream  upstream id             → ID seq
 //	repeats   fingerprint             → the message that a submission became
 //	finished  time ID                 → finished messages, for retention
-//	untold    ID seq                  → copies whose failure the sender has yet to be told
+//	untold    ID seq                  → copies whose failure the sender has yet to be told, or,
+//	                                    of ordinary mail, that it bounced later
 //	complaints ID seq                 → complaints that the owner of the list has yet to be told
 //	lanes     name                    → what the relay keeps about a lane
 //

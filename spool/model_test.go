@@ -290,6 +290,9 @@ func (m *model) event(t *rapid.T) {
 		c.State = mail.Sent
 		delete(m.untold, k)
 	}
+	if seen[0].Raised && o.Outcome == mail.Bounced {
+		m.untold[k] = true
+	}
 }
 
 // crash goes on with what a killed process leaves: the files as they are now.

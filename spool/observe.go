@@ -102,8 +102,22 @@ func (t *txn) observe(o *Observation) (*Observed, error) {
 		out.Settled, c.LastError = from == mail.Unknown, ""
 		err = t.move(c, from, mail.Sent, time.Time{}, time.Now())
 	}
+	if out.Raised && c.Outcome == mail.Bounced {
+		err = errors.Join(err, t.cameBack(e.msg, c))
+	}
 	out.Copy = *c
 	return out, err
+}
+
+// cameBack lists a copy of ordinary mail that upstream had taken and that has bounced,
+// for its sender: no other bounce reaches them where upstream writes a return path of
+// its own.
+func (t *txn) cameBack(m *mail.Message, c *mail.Copy) error {
+	if m.List != nil || !m.Answerable() {
+		return nil
+	}
+	t.telling = true
+	return t.untold.Put(copyKey(c.Message, c.Seq), timeBytes(time.Now()))
 }
 
 // accepted says that an event has told of a copy, so that upstream must have

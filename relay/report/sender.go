@@ -78,7 +78,7 @@ func (r *Reporter) tellFailure(ctx context.Context, u *spool.Untold, now time.Ti
 		return r.cfg.Spool.Told(ctx, tells)
 	}
 	l := r.letter(u.From, u.SenderLanguage(), now)
-	raw := notice.Failed(l, r.about(&u.Message), r.recipients(&u.Message, copies), totals(u.Counts, len(seqs)))
+	raw := notice.Failed(l, r.about(&u.Message), r.recipients(&u.Message, copies), totals(&u.Summary, len(seqs)))
 	return r.send(ctx, l, mail.NoticeFailed, raw, []spool.Telling{tells}, r.cfg.Lane)
 }
 
@@ -146,7 +146,7 @@ func (r *Reporter) warning(ids []mail.ID, now time.Time) ([]byte, notice.Letter,
 		return nil, notice.Letter{}, nil
 	}
 	l := r.letter(m.From, m.SenderLanguage(), now)
-	return notice.Delayed(l, r.about(m), named, totals(sum.Counts, 0), len(ids)-1), l, nil
+	return notice.Delayed(l, r.about(m), named, totals(&sum, 0), len(ids)-1), l, nil
 }
 
 // openCopies are the first copies of a message that are not settled.
@@ -184,7 +184,10 @@ func (r *Reporter) recipients(m *mail.Message, copies []mail.Copy) []notice.Reci
 		if c.Claims > 0 {
 			n.At = c.At
 		}
-		if !c.State.Settled() {
+		switch {
+		case c.Outcome >= mail.Bounced: // after upstream had taken it
+			n.Words, n.At = c.OutcomeWords, c.OutcomeAt
+		case !c.State.Settled():
 			if n.Words == "" {
 				n.Words = m.Reason // of its pause
 			}
@@ -211,8 +214,12 @@ func (r *Reporter) paused() string {
 	return ""
 }
 
-func totals(c mail.Counts, failed int) notice.Totals {
-	return notice.Totals{Recipients: c.Total(), Reached: c[mail.Sent], Failed: failed, Waiting: c.Open()}
+func totals(s *spool.Summary, failed int) notice.Totals {
+	t := notice.Totals{Recipients: s.Counts.Total(), Reached: s.Counts[mail.Sent], Failed: failed, Waiting: s.Counts.Open()}
+	if s.List == nil { // whose bounces are told as failures
+		t.Reached -= s.Outcomes[mail.Bounced]
+	}
+	return t
 }
 
 // subject is what lists of messages show for a notice.
