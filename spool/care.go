@@ -150,7 +150,7 @@ func (c *checker) copies(t *txn, id mail.ID) (counts mail.Counts, outcomes mail.
 		}
 		if t.untold.Get(k) != nil {
 			c.untold++
-			if (!tellable(cp.State) || claimed) && cp.Outcome < mail.Bounced {
+			if (!tellable(cp.State) || claimed) && cp.Outcome < mail.SoftBounced {
 				c.problem("message %s copy %d (%s) is %s, and listed among the failures that are to be told", id, seq, cp.To, state)
 			}
 		}

@@ -282,15 +282,16 @@ func (m *model) event(t *rapid.T) {
 	if c.Claims == 0 || seen[0].Raised != (o.Outcome > c.Outcome) || seen[0].Settled != (c.State == mail.Unknown) || seen[1].Raised || seen[1].Settled {
 		t.Fatalf("%+v, then %+v of %+v", seen[0], seen[1], c)
 	}
+	had := c.Outcome
 	c.Outcome = max(c.Outcome, o.Outcome)
 	if c.UpstreamID == "" {
 		c.UpstreamID = o.UpstreamID
 	}
-	if c.State != mail.InFlight {
+	if c.State != mail.InFlight && c.State != mail.Sent {
 		c.State = mail.Sent
 		delete(m.untold, k)
 	}
-	if seen[0].Raised && o.Outcome == mail.Bounced {
+	if had < mail.SoftBounced && (o.Outcome == mail.SoftBounced || o.Outcome == mail.Bounced) {
 		m.untold[k] = true
 	}
 }

@@ -77,7 +77,7 @@ func (t *txn) observe(o *Observation) (*Observed, error) {
 	if c.Claims == 0 && !underWay {
 		return nil, ErrNotFound
 	}
-	out := &Observed{}
+	out, had := &Observed{}, c.Outcome
 	if c.UpstreamID == "" && o.UpstreamID != "" {
 		c.UpstreamID = clip(o.UpstreamID)
 		if err := t.upstream.Put([]byte(c.UpstreamID), key); err != nil {
@@ -102,15 +102,15 @@ func (t *txn) observe(o *Observation) (*Observed, error) {
 		out.Settled, c.LastError = from == mail.Unknown, ""
 		err = t.move(c, from, mail.Sent, time.Time{}, time.Now())
 	}
-	if out.Raised && c.Outcome == mail.Bounced {
+	if had < mail.SoftBounced && (c.Outcome == mail.SoftBounced || c.Outcome == mail.Bounced) {
 		err = errors.Join(err, t.cameBack(e.msg, c))
 	}
 	out.Copy = *c
 	return out, err
 }
 
-// cameBack lists a copy of ordinary mail that upstream had taken and that has bounced,
-// for its sender: no other bounce reaches them where upstream writes a return path of
+// cameBack lists a copy of ordinary mail that upstream had taken and that has bounced, for
+// good or because upstream has given up, for its sender: no other bounce reaches them where upstream writes a return path of
 // its own.
 func (t *txn) cameBack(m *mail.Message, c *mail.Copy) error {
 	if m.List != nil || !m.Answerable() {

@@ -185,7 +185,7 @@ func (r *Reporter) recipients(m *mail.Message, copies []mail.Copy) []notice.Reci
 			n.At = c.At
 		}
 		switch {
-		case c.Outcome >= mail.Bounced: // after upstream had taken it
+		case c.Outcome >= mail.SoftBounced: // after upstream had taken it
 			n.Words, n.At = c.OutcomeWords, c.OutcomeAt
 		case !c.State.Settled():
 			if n.Words == "" {
@@ -217,7 +217,7 @@ func (r *Reporter) paused() string {
 func totals(s *spool.Summary, failed int) notice.Totals {
 	t := notice.Totals{Recipients: s.Counts.Total(), Reached: s.Counts[mail.Sent], Failed: failed, Waiting: s.Counts.Open()}
 	if s.List == nil { // whose bounces are told as failures
-		t.Reached -= s.Outcomes[mail.Bounced]
+		t.Reached -= s.Outcomes[mail.SoftBounced] + s.Outcomes[mail.Bounced]
 	}
 	return t
 }
