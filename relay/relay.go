@@ -338,8 +338,9 @@ func (l *lane) deliver(ctx context.Context, c spool.Claim) spool.Result {
 
 // needless says whether a copy must not or need not be sent after all.
 func (l *lane) needless(c *spool.Claim) (spool.Result, bool) {
-	// Whoever has asked for a confirmation gets it, although they are suppressed until then.
-	if state, reason, blocked := l.r.cfg.Blocked(c.Copy.To, c.Message.ListID()); blocked && c.Message.Notice != mail.NoticeConfirm {
+	// Whoever has asked for a confirmation gets it, although they are suppressed until then;
+	// and no bounce keeps the operator from being told.
+	if state, reason, blocked := l.r.cfg.Blocked(c.Copy.To, c.Message.ListID()); blocked && c.Message.Notice != mail.NoticeConfirm && c.Message.Notice != mail.NoticeOperator {
 		return spool.Result{State: state, At: time.Now(), Error: reason}, true
 	}
 	if l.r.cfg.Moot != nil {

@@ -446,3 +446,21 @@ func TestALostAnswerIsNotSentAgainForEver(t *testing.T) {
 		until(t, s, id, mail.Done)
 	})
 }
+
+// A bounce of the operator's mailbox must not silence the gateway, and who has asked for
+// a confirmation is suppressed until they confirm.
+func TestSomeNoticesGoToSuppressedAddresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up := newUpstream(nil)
+		s := start(t, up, func(c *relay.Config) {
+			c.Blocked = func(mail.Address, string) (mail.State, string, bool) { return mail.Suppressed, "bounced", true }
+		})
+		for kind, want := range map[mail.Notice]mail.State{mail.NoticeOperator: mail.Sent, mail.NoticeConfirm: mail.Sent,
+			mail.NoticeFailed: mail.Suppressed, mail.NoticeReminder: mail.Suppressed, "": mail.Suppressed} {
+			id := accept(t, s, mail.Message{Notice: kind, Priority: mail.Bulk}, 1)
+			if m := until(t, s, id, mail.Done); m.Counts[want] != 1 {
+				t.Errorf("%q: %v", kind, m.Counts)
+			}
+		}
+	})
+}
