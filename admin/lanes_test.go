@@ -36,7 +36,7 @@ func TestALaneIsPausedAndResumed(t *testing.T) {
 		code       int
 		says       string
 	}{
-		{"/api/lanes/busan/pause", "", 404, `there is no lane "busan"`},
+		{"/api/lanes/busan/pause", "", 404, `there is no lane "busan"; the lanes are seoul main`},
 		{"/api/lanes/busan/resume", "", 404, "seoul main"},
 		{"/api/lanes/seoul%20main/explode", "", 400, "pause and resume can"},
 		{"/api/lanes/seoul%20main/pause", `{"reason":"` + strings.Repeat("x", 600) + `"}`, 400, "at most 500"},
