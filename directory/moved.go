@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -138,13 +139,19 @@ func becomes(tx *bolt.Tx, user mail.Address) ([]mail.Address, error) {
 	}
 }
 
-// spellings gives the user's key, and how the directory writes it now.
+// spellings gives the keys by which the directory may have the user: as it was said,
+// normalised, and as a move has written it last.
 func spellings(tx *bolt.Tx, user mail.Address) ([]mail.Address, error) {
-	now, err := getJSON[became](bucket(tx, movedBucket), []byte(user.Key()))
-	if now.To == "" || now.To == user || now.To.Key() != user.Key() {
-		return []mail.Address{user}, err
+	key := user.Key()
+	users := []mail.Address{user}
+	if mail.Address(key) != user {
+		users = append(users, mail.Address(key))
 	}
-	return []mail.Address{user, now.To}, err
+	now, err := getJSON[became](bucket(tx, movedBucket), []byte(key))
+	if now.To.Key() == key && !slices.Contains(users, now.To) {
+		users = append(users, now.To)
+	}
+	return users, err
 }
 
 // takenAnew forgets what the address has become when it is somebody's again: a consent

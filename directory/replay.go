@@ -86,15 +86,19 @@ func lookFirst(words []pendingEntry) bool {
 
 func addPending(tx *bolt.Tx, user mail.Address, list string, word pending) error {
 	b := bucket(tx, pendingBucket)
-	users, err := spellings(tx, user)
-	if err != nil {
-		return err
+	users := []mail.Address{user}
+	if list != suppressionWord {
+		var err error
+		if users, err = spellings(tx, user); err != nil {
+			return err
+		}
 	}
 	for _, user := range users {
+		var err error
 		if word.Turn, err = b.NextSequence(); err != nil {
 			return err
 		}
-		if err := putJSON(b, []byte(string(user)+"\x00"+list), word); err != nil {
+		if err = putJSON(b, []byte(string(user)+"\x00"+list), word); err != nil {
 			return err
 		}
 	}
@@ -193,12 +197,7 @@ func byUser(page []pendingEntry) (groups [][]pendingEntry) {
 // tell gives the words about one user to the store. The error ends the replay.
 func (r *replay) tell(ctx context.Context, words []pendingEntry) (settled bool, err error) {
 	w := words[len(words)-1]
-	if err = r.update(ctx, w.user, words); err == nil || errors.Is(err, ErrNotFound) {
-		// The same person may be in the directory in the normalised spelling.
-		if key := mail.Address(w.user.Key()); key != w.user && w.list != suppressionWord {
-			err = r.update(ctx, key, words)
-		}
-	}
+	err = r.update(ctx, w.user, words)
 	if err == nil || errors.Is(err, ErrNotFound) {
 		r.failed = 0
 		return true, nil
