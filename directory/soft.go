@@ -37,7 +37,7 @@ func (x *Index) SoftBounce(ctx context.Context, addr mail.Address, at time.Time,
 	if err != nil {
 		return false, err
 	}
-	err = x.db.Batch(func(tx *bolt.Tx) error {
+	err = x.commit(ctx, func(tx *bolt.Tx) error {
 		suppressed, err = softBounce(tx, s, day)
 		return err
 	})
