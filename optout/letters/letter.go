@@ -114,6 +114,9 @@ func sevenBit(a mail.Address) (string, error) {
 			return "", fmt.Errorf("%q is not a mail address that 7 bits can carry", a)
 		}
 	}
+	if strings.Contains(s, "=?") && strings.Contains(s, "?=") { // programs would read an encoded-word, and another address (RFC 2047 §5 forbids it there)
+		return "", fmt.Errorf("%q is not a mail address that every program reads alike", a)
+	}
 	return s, nil
 }
 
