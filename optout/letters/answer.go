@@ -205,8 +205,11 @@ func (r *result) letter() Name {
 	return Changed
 }
 
-// optOut is the kind of an act of leaving; all others are consents.
-const optOut = "opt-out"
+// The kinds of acts that are told of. An operator's "restore" is no act of the person.
+const (
+	optOut  = "opt-out"
+	consent = "consent"
+)
 
 // ends says what came of a person's acts in the end. Of a list the last act counts, and
 // only while things are still so. An act about all lists is told as one, unless it does
@@ -231,7 +234,7 @@ func ends(lists []List, acts []directory.Answer, gone []string, when func(time.T
 		last, found := lastAct(acts, l.ID)
 		switch {
 		case !found:
-		case left(l) != (last.Kind == optOut):
+		case left(l) && last.Kind != optOut, !left(l) && last.Kind != consent:
 			r.undone = true
 		case last.List == directory.AllLists:
 			rest, about = append(rest, l), last
@@ -240,7 +243,7 @@ func ends(lists []List, acts []directory.Answer, gone []string, when func(time.T
 		}
 	}
 	if len(rest) > 0 && !r.undone {
-		say(rest[0], allName(lists[0].Language, len(rest) < len(lists)), about)
+		say(rest[0], allName(rest[0].Language, len(rest) < len(lists)), about)
 		return r
 	}
 	for _, l := range rest {

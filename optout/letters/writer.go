@@ -95,16 +95,17 @@ func New(cfg Config) *Writer {
 // How is how the ledger's entries about letters came about.
 const How = "letter"
 
-// ErrNoMail says that an address gets no mail at all for another reason than a
-// complaint, so that a confirmation would not reach it either.
-var ErrNoMail = errors.New("no mail reaches this address, or an operator has stopped it")
+// ErrNoMail says that a person or a file has stopped all mail to an address, so that no
+// confirmation could set it free ([directory.Index.Confirmed]).
+var ErrNoMail = errors.New("all mail to this address was stopped by hand or by an import")
 
 // confirmDays is how long a link of a confirmation works: optout's tokens say so.
 const confirmDays = 7
 
-// Confirm writes to somebody who has called our mail spam, and asks whether they want
-// a list's mail again: by a link, and only by that. It returns when the letter is on
-// disk. The same link again makes no second letter.
+// Confirm writes to somebody who has called our mail spam, or whose address has bounced,
+// and asks whether they want a list's mail again: by a link, and only by that. It
+// returns when the letter is on disk. The same link again makes no second letter.
+// Whoever calls it sees to it that nobody is asked often ([directory.Index.AskConfirmation]).
 func (w *Writer) Confirm(ctx context.Context, user mail.Address, list, confirm string) error {
 	l, found := w.list(list)
 	if !found {
@@ -115,7 +116,7 @@ func (w *Writer) Confirm(ctx context.Context, user mail.Address, list, confirm s
 	}
 	if s, suppressed, err := w.cfg.Index.Suppression(user); err != nil {
 		return err
-	} else if suppressed && s.Kind != directory.KindComplaint {
+	} else if suppressed && (s.Kind == directory.KindManual || s.Kind == directory.KindImport) {
 		return ErrNoMail
 	}
 	now := time.Now()
