@@ -176,7 +176,7 @@ func moment(s string, zone *time.Location, now time.Time) (t time.Time, ok bool)
 		if n >= milliseconds {
 			n /= 1000
 		}
-		if n < 0 || n >= milliseconds { // NaN is neither, and is before 1990
+		if !(n >= 0 && n < milliseconds) { // NaN neither
 			return t, false
 		}
 		t = time.Unix(int64(n), 0)
