@@ -3,6 +3,7 @@ package letters_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -180,9 +181,10 @@ func TestACrashBetweenLetterAndMarkMakesNoSecondLetter(t *testing.T) {
 func TestNothingIsAnsweredWithoutALetter(t *testing.T) {
 	open(t, func(t *testing.T, o *office) {
 		o.leave(minji, "promo")
-		broken := true
+		var broken atomic.Bool
+		broken.Store(true)
 		o.cfg.Route = routeThen(o, func() {
-			if broken {
+			if broken.Load() {
 				panic("broken")
 			}
 		})
@@ -195,7 +197,7 @@ func TestNothingIsAnsweredWithoutALetter(t *testing.T) {
 		if log := o.log.String(); !strings.Contains(log, "panic: broken") || !strings.Contains(log, "has not been told for ten days") {
 			t.Error("nobody is told")
 		}
-		broken = false
+		broken.Store(false)
 		pass(time.Minute)
 		o.one()
 		if o.waiting() != 0 {

@@ -111,3 +111,14 @@ func TestALinkThatIsNoneIsNotShown(t *testing.T) {
 		}
 	}
 }
+
+func TestAnswersGoToTheCompanyUnlessItWritesItself(t *testing.T) {
+	l := letters.Letter{ID: "1", Hostname: "localhost", From: "news@shop.example", ReplyTo: "help@shop.example", To: "min@example.net", Date: at, Subject: "x", Text: "x\n"}
+	if got := read(t, bytesOf(t, l)).header.Get("Reply-To"); got != "help@shop.example" {
+		t.Error(got)
+	}
+	l.ReplyTo = "News@shop.example"
+	if got := read(t, bytesOf(t, l)).header.Get("Reply-To"); got != "" {
+		t.Error(got)
+	}
+}
