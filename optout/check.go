@@ -154,8 +154,11 @@ func usable(v *view, page []byte) error {
 	seen := &inventory{tags: map[string]int{}}
 	seen.walk(doc, nil)
 	for _, tag := range []string{"title", "main", "h1", "style"} {
-		if seen.tags[tag] != 1 {
-			return fmt.Errorf("%s: the page has %d <%s>, and a page of its own has one: see %s", file, seen.tags[tag], tag, layoutFile)
+		if seen.tags[tag] == 0 {
+			return fmt.Errorf("%s: it has no <%s>, and every page has one: take it from the built-in file, `postern optout pages DIR` writes it", layoutFile, tag)
+		}
+		if seen.tags[tag] > 1 {
+			return fmt.Errorf("%s: the page has %d <%s>, and the one of %s is enough: delete the other", file, seen.tags[tag], tag, layoutFile)
 		}
 	}
 	if seen.lang != v.Lang {

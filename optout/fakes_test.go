@@ -167,10 +167,13 @@ func (l *logText) String() string {
 	return l.b.String()
 }
 
+// builtIn are the pages as they come; they are never changed.
+var builtIn = sync.OnceValues(func() (*optout.Templates, error) { return optout.Load("") })
+
 func newPage(t testing.TB) *page {
 	t.Helper()
 	k, _ := openKeyring(t)
-	pages, err := optout.Load("")
+	pages, err := builtIn()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -262,6 +262,6 @@ func parsePage(file string, files map[string]string) (*template.Template, error)
 // plainTemplate takes away what a template's error begins with: "ask.html:3: …"
 // stays.
 func plainTemplate(err error) error {
-	s := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "html/"), "template: ")
-	return errors.New(s)
+	s := strings.TrimPrefix(err.Error(), "html/")
+	return errors.New(strings.TrimLeft(strings.TrimPrefix(s, "template:"), " "))
 }
