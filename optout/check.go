@@ -104,7 +104,7 @@ func (t *Templates) samples(lang string) []*view {
 	p := t.newView(preferencesPage, preferencesPage, lang, "", sampleUser)
 	agreed := p.dated("consent", time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC))
 	rows := []row{
-		{Number: 1, ID: "first", Name: "First <b>", On: true, Was: true, Notes: []string{p.text("advertising"), agreed}},
+		{Number: 1, ID: "first", Name: "First <b>", Status: "on", On: true, Was: true, Notes: []string{p.text("advertising"), agreed}},
 		{Number: 2, ID: "second", Name: "둘째", Notes: []string{p.text("off")}},
 		{Number: 3, ID: "third", Name: "Third", On: true, Was: true},
 	}
@@ -122,9 +122,11 @@ func (t *Templates) samples(lang string) []*view {
 		}
 		all = append(all, v, saved)
 	}
-	none := sample(preferencesPage, preferencesPage)
-	none.lead = "nothing"
-	all = append(all, none)
+	for _, lead := range []string{"none", "nothing"} {
+		v := sample(preferencesPage, preferencesPage)
+		v.lead = lead
+		all = append(all, v)
+	}
 	for _, page := range []string{confirmPage, confirmedPage} {
 		v := sample(page, page)
 		v.Lists = rows
@@ -191,8 +193,10 @@ func (v *view) wanted() (all []string) {
 	switch {
 	case v.Page == askPage, v.Page == confirmPage, v.Again:
 		all = append(all, fields([]string{"from=page"}))
-	case v.Page == preferencesPage:
+	case v.Page == preferencesPage && v.Lists != nil:
 		all = append(all, fields(save), fields(clear))
+	case v.Page == preferencesPage:
+		all = append(all, fields(clear))
 	case v.Undo != nil:
 		all = append(all, fields(save))
 	}

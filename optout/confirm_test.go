@@ -3,6 +3,7 @@ package optout_test
 import (
 	"encoding/base64"
 	"errors"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/mail"
 	"postern/optout"
 )
 
@@ -227,4 +229,50 @@ func TestReplayedLinkSucceedsAgainAndChangesNothingNew(t *testing.T) {
 	if got := p.do("GET", "/p/"+p.Keyring.Seal(0, claim), "", "").Body.String(); !strings.Contains(got, "do not receive this") {
 		t.Error(got)
 	}
+}
+
+// FuzzPath asks for whatever: only the links that were made change anything.
+func FuzzPath(f *testing.F) {
+	p := newPage(f)
+	leave, confirm := p.Keyring.Seal(0, claim), p.Keyring.SealConfirm(optout.Confirmation{Lists: []string{"promo"}, User: "a@example.com", At: time.Now()})
+	for _, s := range []string{"/u/" + leave, "/p/" + leave + ".", "/c/" + confirm, "/mail/c/" + confirm + ">", "/c/" + leave, "/u/" + confirm, "/u/\xff", "//u/", "/u/" + leave + "\u3002", "/mail", "/p/" + leave + "_"} {
+		f.Add(s)
+	}
+	p = newPage(f) // with another key ring: no link is ours
+	f.Fuzz(func(t *testing.T, path string) {
+		for _, method := range []string{"GET", "HEAD", "POST"} {
+			r := httptest.NewRequest(method, "/", nil)
+			r.URL.Path = path
+			w := httptest.NewRecorder()
+			p.ServeHTTP(w, r)
+			if w.Code != 400 && w.Code != 404 && w.Code != 429 {
+				t.Fatalf("%s %q: %d", method, path, w.Code)
+			}
+		}
+		if len(p.all)+len(p.chosen)+len(p.confirmed) != 0 {
+			t.Fatalf("%q changed something", path)
+		}
+	})
+}
+
+// FuzzConfirmation opens whatever: it is refused, or it is what was made.
+func FuzzConfirmation(f *testing.F) {
+	k, _ := openKeyring(f)
+	good := k.SealConfirm(wanted)
+	for _, s := range []string{"", good, good[1:], good[:len(good)-1], k.Seal(0, claim), "AgE"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if c, err := k.OpenConfirm(s, wanted.At); err == nil && s != good {
+			t.Fatalf("%q opened as %+v", s, c)
+		}
+		in := optout.Confirmation{Lists: []string{"l" + s, s + "x"}, User: mail.Address("u" + s), At: wanted.At}
+		if len(s) > 200 {
+			return
+		}
+		out, err := k.OpenConfirm(k.SealConfirm(in), wanted.At)
+		if err != nil || out.User != in.User || !slices.Equal(out.Lists, in.Lists) {
+			t.Fatalf("%+v came back as %+v, %v", in, out, err)
+		}
+	})
 }

@@ -46,7 +46,9 @@ func (q *request) standing() (State, []row, error) {
 	s, lists, err := q.state()
 	var rows []row
 	for i, l := range lists {
-		on := s.On[l.ID]
+		// After a complaint nothing is received, whatever was chosen before it: what is
+		// wanted again is ticked again.
+		on := s.On[l.ID] && s.Suppressed != directory.KindComplaint
 		rows = append(rows, row{Number: i + 1, ID: l.ID, Name: l.Name, On: on, Was: on, Notes: q.about(l, on, s)})
 	}
 	return s, rows, err
@@ -80,7 +82,10 @@ func (q *request) preferencesView(s State, rows []row) *view {
 	v := q.view(preferencesPage, preferencesPage)
 	v.Preferences = ""
 	v.Lists = rows
-	if !slices.ContainsFunc(rows, func(r row) bool { return r.On }) {
+	switch {
+	case len(rows) == 0:
+		v.lead = "none"
+	case !slices.ContainsFunc(rows, func(r row) bool { return r.On }):
 		v.lead = "nothing"
 	}
 	if note := suppressedNote(s.Suppressed); note != "" {
@@ -189,8 +194,8 @@ func (q *request) shown(form url.Values, s State, rows []row) string {
 	case donePage:
 		return q.Pages.wording(q.doneView(), "undo")
 	case savedPage:
-		v := q.view(savedPage, savedPage)
-		v.Lists, v.Undo = rows, rows
+		v := q.savedView(directory.Choice{}, outcome{}, s, rows)
+		v.Notes, v.Undo = nil, rows
 		return q.Pages.wording(v, "undo")
 	}
 	button := "button"
@@ -217,6 +222,10 @@ func (q *request) unsaved(form url.Values, s State, rows []row) {
 // not know the new choice yet.
 func (q *request) savedView(c directory.Choice, done outcome, s State, rows []row) *view {
 	v := q.view(savedPage, savedPage)
+	on, off := "on", "off"
+	if s.Suppressed != "" && s.Suppressed != directory.KindComplaint { // a choice, and no mail
+		v.lead, on, off = "stored", "chosen", "unchosen"
+	}
 	for _, r := range rows {
 		before := r.On
 		switch {
@@ -224,6 +233,10 @@ func (q *request) savedView(c directory.Choice, done outcome, s State, rows []ro
 			r.On = false
 		case slices.Contains(c.Join, r.ID) && !done.asked:
 			r.On = true
+		}
+		r.Status = v.text(off)
+		if r.On {
+			r.Status = v.text(on)
 		}
 		v.Lists = append(v.Lists, r)
 		if before != r.On {

@@ -211,8 +211,11 @@ func TestAfterAComplaintComingBackNeedsAConfirmation(t *testing.T) {
 		t.Error(body)
 	}
 	v := formOf(t, body, "save")
-	untick(v, "news")
+	if len(v["on"])+len(v["was"]) != 0 {
+		t.Errorf("something is ticked, and nothing is received: %v", v)
+	}
 	v.Add("on", "promo")
+	v.Add("was", "news") // a page from before the complaint
 	body = p.do("POST", path, form, v.Encode()).Body.String()
 	if !slices.Equal(p.chosen, []string{"a@example.com +[] -[news] all=false"}) || !slices.Equal(p.asked, []string{"a@example.com promo"}) {
 		t.Errorf("chosen %q, asked %q", p.chosen, p.asked)
@@ -284,6 +287,9 @@ func TestSuppressedAddressIsToldAndItsChoiceStored(t *testing.T) {
 		v := formOf(t, body, "save")
 		untick(v, "news")
 		after := p.do("POST", path, form, v.Encode()).Body.String()
+		if !strings.Contains(after, "<b>News</b>: not chosen") {
+			t.Error(after)
+		}
 		if !strings.Contains(body, want) || !strings.Contains(after, want) || len(p.chosen) != 1 || len(p.asked) != 0 {
 			t.Errorf("%s: %q\n%s\n%s", kind, p.chosen, body, after)
 		}

@@ -39,6 +39,7 @@ type row struct {
 	ID      string
 	Name    string
 	On, Was bool     // is ticked; is received, as the reader was shown
+	Status  string   // how it stands, on the page after a choice
 	Notes   []string // in small letters
 }
 
