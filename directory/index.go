@@ -1,7 +1,6 @@
 package directory
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,7 +15,9 @@ import (
 	"postern/mail"
 )
 
-const indexFormat = 1
+// indexFormat is the form of the file. Format 2 chains the ledger by hashes and finds
+// an address's entries.
+const indexFormat = 2
 
 // The buckets of the index file. Those of opt-outs, suppressions, soft bounces and
 // liftings are keyed by mail.Address.Key.
@@ -28,6 +29,12 @@ const (
 	fieldsBucket     = "fields"     // attribute names and their types
 	softBucket       = "soft"       // on which days mail did not reach an address, sorted
 	liftedBucket     = "allowed"    // when a suppression was lifted
+	movedBucket      = "moved"      // what an address has become
+	metaBucket       = "meta"       // the format, and the ledger's head
+	hashesBucket     = "hashes"     // the ledger's chain, by number
+	historyBucket    = "history"    // an address's entries: its key, 0, the number
+	wordingsBucket   = "wordings"   // what people were shown, by hash
+	answersBucket    = "answers"    // the numbers of entries that are owed a notice
 )
 
 // Index is the local memory of who must not get mail: opt-outs and suppressions.
@@ -36,15 +43,17 @@ const (
 type Index struct {
 	db      *bolt.DB
 	changed chan struct{} // a pending entry was written; for Run
+	commits commits
 
 	mu     sync.RWMutex
 	fields map[string]string
-	resume []byte // the pending key at which the last Replay gave up
+	lists  []string // all that are configured
+	resume []byte   // the pending key at which the last Replay gave up
 }
 
-// Evidence is what an opt-out, a rejoining or a suppression rests on.
+// Evidence is what an opt-out, a consent or a suppression rests on.
 type Evidence struct {
-	At      time.Time `json:"-"`                 // of an opt-out or a rejoining
+	At      time.Time `json:"-"`                 // of an opt-out or a consent
 	How     string    `json:"how,omitempty"`     // "one-click", "page", "mailto", "complaint", "command", "Amazon SES by SQS", …
 	Remote  string    `json:"remote,omitempty"`  // address of the client, "" when there is none
 	Message mail.ID   `json:"message,omitempty"` // the message whose link was used, or that bounced; "" when there is none
@@ -72,11 +81,16 @@ type left map[string]time.Time
 
 // OpenIndex opens or makes the index in the file at path. Another process that
 // holds the file is waited for 1.5 seconds and then named in the error. A file
-// of a newer format is a Permanent error.
+// of a newer format is a Permanent error. One of format 1 is brought up to date,
+// which takes some seconds for a million entries, once.
 func OpenIndex(path string) (*Index, error) {
-	db, err := boltfile.Open(path, indexFormat, leftBucket, suppressedBucket, pendingBucket, ledgerBucket, fieldsBucket, softBucket, liftedBucket)
+	db, err := boltfile.Open(path, indexFormat, leftBucket, suppressedBucket, pendingBucket, ledgerBucket, fieldsBucket, softBucket, liftedBucket,
+		movedBucket, hashesBucket, historyBucket, wordingsBucket, answersBucket)
 	if err != nil {
 		return nil, fmt.Errorf("open the opt-out index: %w", err)
+	}
+	if err := migrate(db); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	x := &Index{db: db, changed: make(chan struct{}, 1), fields: map[string]string{}}
 	err = db.View(func(tx *bolt.Tx) error {
@@ -97,86 +111,12 @@ func (x *Index) Close() error { return x.db.Close() }
 
 func bucket(tx *bolt.Tx, name string) *bolt.Bucket { return tx.Bucket([]byte(name)) }
 
-// OptOut records that the person leaves a list, or every list ([AllLists]). It
-// returns when that is on the disk: from then on [Index.Blocked] knows it, after
-// a crash too. The Store is told later, by Replay; userKey is the user's key as
-// the directory writes it. Leaving twice is no error and is recorded once.
-// Calls at the same time share a commit.
-func (x *Index) OptOut(ctx context.Context, userKey mail.Address, list string, ev Evidence) error {
-	return x.move(ctx, userKey, list, ev, true)
-}
-
-// Rejoin takes an OptOut from one list back, durably, when it returns. Rejoining
-// one list does not undo having left all: rejoin [AllLists] for that.
-func (x *Index) Rejoin(ctx context.Context, userKey mail.Address, list string, ev Evidence) error {
-	return x.move(ctx, userKey, list, ev, false)
-}
-
-func (x *Index) move(ctx context.Context, userKey mail.Address, list string, ev Evidence, leave bool) error {
-	if userKey == "" || list == "" {
-		return errors.New("an opt-out needs an address and a list")
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	err := x.db.Batch(func(tx *bolt.Tx) error { return changeLists(tx, userKey, list, ev, leave) })
-	if err != nil {
-		return fmt.Errorf("record the %s of %q for list %q: %w", moveName(leave), userKey, list, err)
-	}
-	x.wake()
-	return nil
-}
-
-func moveName(leave bool) string {
-	if leave {
-		return "opt-out"
-	}
-	return "rejoin"
-}
-
-// changeLists is a leaving or a rejoining within a transaction.
-func changeLists(tx *bolt.Tx, userKey mail.Address, list string, ev Evidence, leave bool) error {
-	changed, err := setLeft(tx, userKey.Key(), list, ev.At, leave)
-	if err != nil {
-		return err
-	}
-	if changed {
-		entry := Entry{At: ev.At, Kind: moveName(leave), Address: userKey, List: list, How: ev.How, Remote: ev.Remote, Message: ev.Message}
-		if err := appendLedger(tx, entry); err != nil {
-			return err
-		}
-	}
-	return addPending(tx, userKey, list, leave)
-}
-
 // wake tells Run that an entry is pending.
 func (x *Index) wake() {
 	select {
 	case x.changed <- struct{}{}:
 	default:
 	}
-}
-
-func setLeft(tx *bolt.Tx, key, list string, at time.Time, leave bool) (changed bool, err error) {
-	b := bucket(tx, leftBucket)
-	lists, err := getJSON[left](b, []byte(key))
-	if err != nil {
-		return false, err
-	}
-	if _, gone := lists[list]; gone == leave {
-		return false, nil
-	}
-	if leave {
-		if lists == nil {
-			lists = left{}
-		}
-		lists[list] = at.UTC()
-		return true, putJSON(b, []byte(key), lists)
-	}
-	if delete(lists, list); len(lists) == 0 {
-		return true, b.Delete([]byte(key))
-	}
-	return true, putJSON(b, []byte(key), lists)
 }
 
 // Blocked says whether a copy to addr must not be sent. A suppression counts for
@@ -285,9 +225,14 @@ func getJSON[T any](b *bolt.Bucket, key []byte) (out T, err error) {
 }
 
 func putJSON(b *bolt.Bucket, key []byte, row any) error {
-	v, err := json.Marshal(row)
+	v, err := encodeRow(row)
 	if err != nil {
 		return err
 	}
-	return b.Put(key, append([]byte{rowVersion}, v...))
+	return b.Put(key, v)
+}
+
+func encodeRow(row any) ([]byte, error) {
+	v, err := json.Marshal(row)
+	return append([]byte{rowVersion}, v...), err
 }

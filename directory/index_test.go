@@ -85,13 +85,18 @@ func TestRejoiningIsForOneList(t *testing.T) {
 	}
 	rejoin := func(list string) {
 		t.Helper()
-		if err := x.Rejoin(t.Context(), "kim@example.com", list, click()); err != nil {
+		if err := x.Consent(t.Context(), "kim@example.com", list, click()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	rejoin("promo")
-	wantBlocked(t, x, "kim@example.com", "promo", "unsubscribed") // still left all
+	// Nobody has said yet which other lists there are.
+	if err := x.Consent(t.Context(), "kim@example.com", "promo", click()); !errors.Is(err, directory.ErrLeftAll) {
+		t.Fatal(err)
+	}
+	wantBlocked(t, x, "kim@example.com", "promo", "unsubscribed")
 	rejoin(directory.AllLists)
+	wantBlocked(t, x, "kim@example.com", "promo", "unsubscribed") // left by itself
+	rejoin("promo")
 	wantBlocked(t, x, "kim@example.com", "promo", "")
 	wantBlocked(t, x, "kim@example.com", "news", "unsubscribed")
 	if lists, err := x.Left("KIM@example.com"); err != nil || !reflect.DeepEqual(lists, []string{"news"}) {
@@ -156,7 +161,7 @@ func TestTheLedgerHoldsEveryChangeOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := x.Rejoin(t.Context(), "kim@example.com", "promo", directory.Evidence{At: at(), How: "page"}); err != nil {
+	if err := x.Consent(t.Context(), "kim@example.com", "promo", directory.Evidence{At: at(), How: "page"}); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -170,7 +175,7 @@ func TestTheLedgerHoldsEveryChangeOnce(t *testing.T) {
 	}
 	want := []directory.Entry{
 		{Number: 1, At: at(), Kind: "opt-out", Address: "kim@example.com", List: "promo", How: "one-click", Remote: "192.0.2.1", Message: ev.Message},
-		{Number: 2, At: at(), Kind: "rejoin", Address: "kim@example.com", List: "promo", How: "page"},
+		{Number: 2, At: at(), Kind: "consent", Address: "kim@example.com", List: "promo", How: "page"},
 		{Number: 3, At: at(), Kind: "suppress", Address: "a@example.com", Reason: "bounced", Why: directory.KindBounce, Evidence: directory.Evidence{Status: "5.1.1"}},
 		{Number: 4, At: at(), Kind: "unsuppress", Address: "a@example.com", Reason: "admin", Why: directory.KindBounce},
 	}
@@ -211,7 +216,7 @@ func TestAnIndexOfANewerPosternIsRefused(t *testing.T) {
 	if err := openIndex(t, path).Close(); err != nil {
 		t.Fatal(err)
 	}
-	editFile(t, path, func(tx *bolt.Tx) error { return tx.Bucket([]byte("meta")).Put([]byte("format"), []byte("2")) })
+	editFile(t, path, func(tx *bolt.Tx) error { return tx.Bucket([]byte("meta")).Put([]byte("format"), []byte("3")) })
 	if _, err := directory.OpenIndex(path); mail.ClassOf(err) != mail.Permanent || !strings.Contains(err.Error(), "newer postern") {
 		t.Fatalf("got %v", err)
 	}
@@ -314,9 +319,9 @@ func TestReplayTellsTheStore(t *testing.T) {
 	leave(t, x, "lee@example.com", directory.AllLists)
 	leave(t, x, "ghost@example.com", "promo")
 	leave(t, x, "ghost@example.com", "promo")
-	wantPending(t, x, 3)
-	if n, err := x.Replay(t.Context(), store); n != 3 || err != nil {
-		t.Fatalf("%d settled, %v; want 3", n, err)
+	wantPending(t, x, 4) // of Kim in the normalised spelling too
+	if n, err := x.Replay(t.Context(), store); n != 4 || err != nil {
+		t.Fatalf("%d settled, %v; want 4", n, err)
 	}
 	wantPending(t, x, 0)
 	kim, lee := store.users["Kim@example.com"], store.users["lee@example.com"]
@@ -324,7 +329,7 @@ func TestReplayTellsTheStore(t *testing.T) {
 		t.Fatalf("kim %+v, lee %+v, %d users; want no ghost", kim, lee, len(store.users))
 	}
 	wantBlocked(t, x, "ghost@example.com", "promo", "unsubscribed")
-	if err := x.Rejoin(t.Context(), "lee@example.com", directory.AllLists, click()); err != nil {
+	if err := x.Consent(t.Context(), "lee@example.com", directory.AllLists, click()); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := x.Replay(t.Context(), store); n != 1 || err != nil {
@@ -344,7 +349,7 @@ func TestANewerWordDuringReplayStays(t *testing.T) {
 	store.fail = func(string, mail.Address) error {
 		if first {
 			first = false
-			return x.Rejoin(t.Context(), "kim@example.com", "promo", click())
+			return x.Consent(t.Context(), "kim@example.com", "promo", click())
 		}
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -21,11 +22,15 @@ const (
 )
 
 // pending is what the Store has yet to be told about one user and one list: the
-// latest word, so that leaving and rejoining in turn cannot arrive in disorder.
+// latest word, so that leaving and coming back in turn cannot arrive in disorder.
 // The word about the user's suppression stands at [suppressionWord].
 type pending struct {
 	Leave bool   `json:"leave"`
 	Turn  uint64 `json:"turn"` // tells a newer word from the one being replayed
+	// Of coming back to a list: a user who is not subscribed in the Store is from now
+	// on, and has left the others.
+	Back   bool     `json:"back,omitempty"`
+	Others []string `json:"others,omitempty"`
 }
 
 // suppressionWord is in the place of a list id, which is never empty.
@@ -39,30 +44,65 @@ type pendingEntry struct {
 	why  any // of suppressionWord: the attribute's text as it is now; nil removes it
 }
 
-// change is what the Store is asked to do. Leaving all lists also ends the
-// subscription, because other programs that read the table know only that.
-func (p pendingEntry) change() Change {
-	if p.list == suppressionWord {
-		return Change{Attributes: map[string]any{SuppressedAttribute: p.why}}
+// changeOf makes one change of all words about a user's lists, so that the Store is
+// never seen between them. Leaving all lists also ends the subscription, because
+// other programs that read the table know only that; u is the user as the Store
+// has it, for those words that depend on it ([lookFirst]), and may else be nil.
+func changeOf(words []pendingEntry, u *User) (c Change) {
+	var others []string
+	back := false
+	for _, w := range words {
+		switch {
+		case w.list == suppressionWord:
+			continue
+		case w.Leave:
+			c.OptOut = append(c.OptOut, w.list)
+		default:
+			c.OptIn = append(c.OptIn, w.list)
+		}
+		if w.list == AllLists {
+			subscribed := !w.Leave
+			c.Subscribed = &subscribed
+		}
+		if w.Back {
+			back, others = true, append(others, w.Others...)
+		}
 	}
-	c := Change{OptIn: []string{p.list}}
-	if p.Leave {
-		c = Change{OptOut: []string{p.list}}
+	if !back || c.Subscribed != nil || u == nil || u.Subscribed && !slices.Contains(u.OptOut, AllLists) {
+		return c
 	}
-	if p.list == AllLists {
-		subscribed := !p.Leave
-		c.Subscribed = &subscribed
-	}
+	subscribed := true
+	c.Subscribed = &subscribed
+	others = slices.DeleteFunc(others, func(id string) bool { return slices.Contains(c.OptIn, id) })
+	c.OptIn = append(c.OptIn, AllLists)
+	c.OptOut = Union(c.OptOut, others)
 	return c
 }
 
-func addPending(tx *bolt.Tx, user mail.Address, list string, leave bool) error {
+// lookFirst says whether what the Store is told depends on what it has.
+func lookFirst(words []pendingEntry) bool {
+	return slices.ContainsFunc(words, func(w pendingEntry) bool { return w.Back })
+}
+
+func addPending(tx *bolt.Tx, user mail.Address, list string, word pending) error {
 	b := bucket(tx, pendingBucket)
-	turn, err := b.NextSequence()
-	if err != nil {
-		return err
+	users := []mail.Address{user}
+	if list != suppressionWord {
+		var err error
+		if users, err = spellings(tx, user); err != nil {
+			return err
+		}
 	}
-	return putJSON(b, []byte(string(user)+"\x00"+list), pending{leave, turn})
+	for _, user := range users {
+		var err error
+		if word.Turn, err = b.NextSequence(); err != nil {
+			return err
+		}
+		if err = putJSON(b, []byte(string(user)+"\x00"+list), word); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Pending is how many words the Store has yet to be told.
@@ -121,16 +161,16 @@ func (r *replay) from(ctx context.Context, start, end []byte) error {
 			return err
 		}
 		var done []pendingEntry
-		for _, p := range page {
+		for _, words := range byUser(page) {
 			var ok bool
-			if ok, err = r.tell(ctx, p); ok {
-				done = append(done, p)
+			if ok, err = r.tell(ctx, words); ok {
+				done = append(done, words...)
 			}
 			if err != nil {
 				break
 			}
 		}
-		settleErr := r.index.settle(done)
+		settleErr := r.index.settle(ctx, done)
 		if settleErr == nil {
 			r.settled += len(done)
 		}
@@ -141,9 +181,23 @@ func (r *replay) from(ctx context.Context, start, end []byte) error {
 	}
 }
 
-// tell gives one entry to the store. The error ends the replay.
-func (r *replay) tell(ctx context.Context, p pendingEntry) (settled bool, err error) {
-	err = r.store.Update(ctx, p.user, p.change())
+// byUser divides a page into what is told at once: the words about one user's lists,
+// and by itself the one about their suppression, which the Store may refuse.
+func byUser(page []pendingEntry) (groups [][]pendingEntry) {
+	for i, w := range page {
+		if last := len(groups) - 1; i > 0 && w.user == page[i-1].user && page[i-1].list != suppressionWord {
+			groups[last] = append(groups[last], w)
+			continue
+		}
+		groups = append(groups, []pendingEntry{w})
+	}
+	return groups
+}
+
+// tell gives the words about one user to the store. The error ends the replay.
+func (r *replay) tell(ctx context.Context, words []pendingEntry) (settled bool, err error) {
+	w := words[len(words)-1]
+	err = r.update(ctx, w.user, words)
 	if err == nil || errors.Is(err, ErrNotFound) {
 		r.failed = 0
 		return true, nil
@@ -151,7 +205,7 @@ func (r *replay) tell(ctx context.Context, p pendingEntry) (settled bool, err er
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}
-	err = fmt.Errorf("tell the directory that %s: %w", p.news(), err)
+	err = fmt.Errorf("tell the directory that %s: %w", w.news(), err)
 	if mail.ClassOf(err) == mail.Permanent {
 		if len(r.refused) < replayFailures {
 			r.refused = append(r.refused, err)
@@ -162,21 +216,36 @@ func (r *replay) tell(ctx context.Context, p pendingEntry) (settled bool, err er
 		r.refused = append(r.refused, err)
 		return false, nil
 	}
-	r.index.giveUpAt(p.row)
+	r.index.giveUpAt(w.row)
 	return false, err
+}
+
+func (r *replay) update(ctx context.Context, user mail.Address, words []pendingEntry) error {
+	if words[0].list == suppressionWord {
+		return r.store.Update(ctx, user, Change{Attributes: map[string]any{SuppressedAttribute: words[0].why}})
+	}
+	if !lookFirst(words) {
+		return r.store.Update(ctx, user, changeOf(words, nil))
+	}
+	u, err := r.store.Get(ctx, user)
+	if err != nil {
+		return err
+	}
+	return r.store.Update(ctx, user, changeOf(words, &u))
 }
 
 func (p pendingEntry) news() string {
 	switch {
 	case p.list != suppressionWord:
-		return fmt.Sprintf("%q changed list %q", p.user, p.list)
+		return fmt.Sprintf("%q left or joined list %q", p.user, p.list)
 	case p.why == nil:
 		return fmt.Sprintf("%q gets mail again", p.user)
 	}
 	return fmt.Sprintf("%q is suppressed", p.user)
 }
 
-// pendingPage reads entries after the row start, up to and with end.
+// pendingPage reads entries after the row start, up to and with end, and all of the
+// last user's.
 func (x *Index) pendingPage(start, end []byte) ([]pendingEntry, error) {
 	var page []pendingEntry
 	err := x.db.View(func(tx *bolt.Tx) error {
@@ -185,17 +254,13 @@ func (x *Index) pendingPage(start, end []byte) ([]pendingEntry, error) {
 		if len(start) > 0 && bytes.Equal(k, start) {
 			k, v = c.Next()
 		}
-		for ; k != nil && len(page) < replayPage && (end == nil || bytes.Compare(k, end) <= 0); k, v = c.Next() {
-			p, err := decodeRow[pending](v)
+		for ; k != nil && (end == nil || bytes.Compare(k, end) <= 0); k, v = c.Next() {
+			entry, err := decodePending(tx, k, v)
 			if err != nil {
 				return err
 			}
-			cut := bytes.LastIndexByte(k, 0)
-			entry := pendingEntry{pending: p, row: bytes.Clone(k), user: mail.Address(k[:cut]), list: string(k[cut+1:])}
-			if entry.list == suppressionWord {
-				if entry.why, err = suppressedText(tx, entry.user); err != nil {
-					return err
-				}
+			if len(page) >= replayPage && entry.user != page[len(page)-1].user {
+				return nil
 			}
 			page = append(page, entry)
 		}
@@ -205,6 +270,42 @@ func (x *Index) pendingPage(start, end []byte) ([]pendingEntry, error) {
 		return nil, fmt.Errorf("read what the directory is to be told: %w", err)
 	}
 	return page, nil
+}
+
+func decodePending(tx *bolt.Tx, k, v []byte) (entry pendingEntry, err error) {
+	p, err := decodeRow[pending](v)
+	if err != nil {
+		return entry, err
+	}
+	cut := bytes.LastIndexByte(k, 0)
+	entry = pendingEntry{pending: p, row: bytes.Clone(k), user: mail.Address(k[:cut]), list: string(k[cut+1:])}
+	if entry.list == suppressionWord {
+		entry.why, err = suppressedText(tx, entry.user)
+	}
+	return entry, err
+}
+
+// pendingOf gives the words about a user's lists, in the key's own spelling and in the
+// normalised one.
+func pendingOf(tx *bolt.Tx, user mail.Address) (words []pendingEntry, err error) {
+	for _, key := range slices.Compact([]mail.Address{user, mail.Address(user.Key())}) {
+		prefix := []byte(string(key) + "\x00")
+		c := bucket(tx, pendingBucket).Cursor()
+		for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {
+			w, err := decodePending(tx, k, v)
+			if err != nil {
+				return nil, err
+			}
+			same := slices.IndexFunc(words, func(o pendingEntry) bool { return o.list == w.list })
+			switch {
+			case same < 0:
+				words = append(words, w)
+			case words[same].Turn < w.Turn:
+				words[same] = w
+			}
+		}
+	}
+	return words, nil
 }
 
 // suppressedText is what the user's attribute is to say now. The row is asked and
@@ -218,18 +319,19 @@ func suppressedText(tx *bolt.Tx, user mail.Address) (any, error) {
 }
 
 // settle removes entries, unless a newer word came while the store was told.
-func (x *Index) settle(done []pendingEntry) error {
+func (x *Index) settle(ctx context.Context, done []pendingEntry) error {
 	if len(done) == 0 {
 		return nil
 	}
-	err := x.db.Batch(func(tx *bolt.Tx) error {
+	// What was told is settled, also when the gateway is just ending.
+	err := x.commit(context.WithoutCancel(ctx), func(tx *bolt.Tx) error {
 		b := bucket(tx, pendingBucket)
 		for _, p := range done {
 			now, err := getJSON[pending](b, p.row)
 			if err != nil {
 				return err
 			}
-			if now != p.pending {
+			if now.Turn != p.Turn {
 				continue
 			}
 			if err := b.Delete(p.row); err != nil {

@@ -38,7 +38,7 @@ func (x *Index) SoftBounce(ctx context.Context, addr mail.Address, at time.Time,
 		return false, err
 	}
 	s.Reason = softReason(day, s.Evidence)
-	err = x.db.Batch(func(tx *bolt.Tx) error {
+	err = x.commit(ctx, func(tx *bolt.Tx) error {
 		suppressed, err = softBounce(tx, s, day)
 		return err
 	})

@@ -86,6 +86,7 @@ func (e Evidence) bounded() Evidence {
 	}
 	e.Message = mail.ID(bounded(string(e.Message), maxEvidence))
 	e.Words = bounded(e.Words, maxReason)
+	e.Wording, e.Note, e.Answer = "", "", false // of other words
 	if !ValidKey(e.UserKey) {
 		e.UserKey = ""
 	}
@@ -152,7 +153,7 @@ func (x *Index) Suppress(ctx context.Context, s Suppression) (changed bool, err 
 	if err != nil {
 		return false, err
 	}
-	err = x.db.Batch(func(tx *bolt.Tx) error {
+	err = x.commit(ctx, func(tx *bolt.Tx) error {
 		if s.Kind == KindManual { // the latest word, whatever the clock says
 			if err := bucket(tx, liftedBucket).Delete([]byte(s.Address.Key())); err != nil {
 				return err
@@ -193,9 +194,9 @@ func suppress(tx *bolt.Tx, s Suppression) (verdict, error) {
 		return v, err
 	}
 	if v == kept {
-		return v, addPending(tx, s.Evidence.UserKey, suppressionWord, true)
+		return v, addPending(tx, s.Evidence.UserKey, suppressionWord, pending{Leave: true})
 	}
-	if err := appendLedger(tx, Entry{At: s.At, Kind: "suppress", Address: s.Address, Reason: s.Reason, Why: s.Kind, Evidence: s.Evidence}); err != nil {
+	if _, err := appendLedger(tx, Entry{At: s.At, Kind: entrySuppress, Address: s.Address, Reason: s.Reason, Why: s.Kind, Evidence: s.Evidence}); err != nil {
 		return v, err
 	}
 	return v, row.tell(tx, true)
@@ -213,7 +214,7 @@ func (r *suppressed) know(user mail.Address, key []byte) (isNew bool) {
 // tell lets Replay write or remove the users' attribute.
 func (r *suppressed) tell(tx *bolt.Tx, is bool) error {
 	for _, user := range r.Users {
-		if err := addPending(tx, user, suppressionWord, is); err != nil {
+		if err := addPending(tx, user, suppressionWord, pending{Leave: is}); err != nil {
 			return err
 		}
 	}
@@ -228,8 +229,9 @@ func (s Suppression) after(old Suppression) Suppression {
 
 // Complained records that the owner of addr calls a mail spam: one commit has the
 // suppression and that the person has left all lists, as by [Index.OptOut], with
-// "complaint" in the ledger. userKey is the person's key as the directory writes
-// it; without it that is addr. The same complaint again changes nothing, also
+// "complaint" in the ledger. What the address has become since ([Index.Moved]) is
+// meant too. userKey is the person's key as the directory writes it; without it
+// that is addr. The same complaint again changes nothing, also
 // when the person has joined a list again meanwhile.
 func (x *Index) Complained(ctx context.Context, addr, userKey mail.Address, s Suppression) (changed bool, err error) {
 	if userKey == "" {
@@ -243,8 +245,20 @@ func (x *Index) Complained(ctx context.Context, addr, userKey mail.Address, s Su
 	if err != nil {
 		return false, err
 	}
-	err = x.db.Batch(func(tx *bolt.Tx) error {
+	err = x.commit(ctx, func(tx *bolt.Tx) error {
 		changed, err = complained(tx, s, userKey)
+		if err != nil {
+			return err
+		}
+		users, err := becomes(tx, addr)
+		for _, user := range users[1:] {
+			s := s
+			s.Address, s.Evidence.UserKey = user, user
+			also, err := complained(tx, s, user)
+			if changed = changed || also; err != nil {
+				return err
+			}
+		}
 		return err
 	})
 	if err != nil {
@@ -270,7 +284,8 @@ func complained(tx *bolt.Tx, s Suppression, userKey mail.Address) (changed bool,
 	}
 	ev := s.Evidence
 	ev.At, ev.How = s.At, "complaint"
-	return true, changeLists(tx, userKey, AllLists, ev, true)
+	_, err = leaveList(tx, userKey, AllLists, ev)
+	return true, err
 }
 
 // Why an address cannot be let back.
@@ -296,7 +311,7 @@ func (x *Index) Unsuppress(ctx context.Context, addr mail.Address, l Lift) (was 
 	}
 	key := []byte(addr.Key())
 	var refused error
-	err = x.db.Batch(func(tx *bolt.Tx) error {
+	err = x.commit(ctx, func(tx *bolt.Tx) error {
 		row, err := readSuppressed(tx, key)
 		was, refused = row.Suppression, nil
 		switch {
@@ -320,11 +335,11 @@ func (x *Index) Unsuppress(ctx context.Context, addr mail.Address, l Lift) (was 
 }
 
 func lift(tx *bolt.Tx, key []byte, row suppressed, l Lift) error {
-	return errors.Join(
+	_, err := appendLedger(tx, Entry{At: l.At, Kind: entryUnsuppress, Address: row.Address, Reason: bounded(l.By, maxReason), Why: row.Kind})
+	return errors.Join(err,
 		bucket(tx, suppressedBucket).Delete(key),
 		bucket(tx, softBucket).Delete(key),
 		putJSON(bucket(tx, liftedBucket), key, l.At.UTC()),
-		appendLedger(tx, Entry{At: l.At, Kind: "unsuppress", Address: row.Address, Reason: bounded(l.By, maxReason), Why: row.Kind}),
 		row.tell(tx, false))
 }
 

@@ -117,7 +117,7 @@ func TestAComplaintThatComesAgainChangesNothing(t *testing.T) {
 	if !complain() {
 		t.Error("the complaint changed nothing")
 	}
-	if err := x.Rejoin(t.Context(), "kim@example.com", directory.AllLists, click()); err != nil {
+	if err := x.Consent(t.Context(), "kim@example.com", directory.AllLists, click()); err != nil {
 		t.Fatal(err)
 	}
 	if complain() {

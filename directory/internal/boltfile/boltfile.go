@@ -32,7 +32,7 @@ func Open(path string, format int, buckets ...string) (*bolt.DB, error) {
 		return nil, &mail.Error{Err: err,
 			Public: fmt.Sprintf("%s cannot be opened; it must be a file that postern made and may read and write", name)}
 	}
-	// Callers that share a commit gather for this long at most.
+	// Callers of Batch that share a commit gather for this long at most.
 	db.MaxBatchDelay = 2 * time.Millisecond
 	if err := db.Update(func(tx *bolt.Tx) error { return prepare(tx, name, format, buckets) }); err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -54,6 +54,22 @@ func prepare(tx *bolt.Tx, name string, format int, buckets []string) error {
 		}
 	}
 	return nil
+}
+
+// Format is the version of an open file's format; its owner brings an older one up
+// to date and then says so by SetFormat, in the transaction of the last change.
+func Format(tx *bolt.Tx) (int, error) {
+	v := tx.Bucket([]byte("meta")).Get([]byte("format"))
+	found, err := strconv.Atoi(string(v))
+	if err != nil {
+		return 0, mail.Refuse(0, "", "the file says %q where its format should be: it is damaged", v)
+	}
+	return found, nil
+}
+
+// SetFormat sets the version of the file's format.
+func SetFormat(tx *bolt.Tx, format int) error {
+	return tx.Bucket([]byte("meta")).Put([]byte("format"), []byte(strconv.Itoa(format)))
 }
 
 func checkFormat(meta *bolt.Bucket, name string, format int) error {
