@@ -52,11 +52,24 @@ type keyringKey struct {
 	Secret  []byte    `json:"key"` // 32 bytes; base64 in the file
 }
 
-// key is what one secret gives: one half seals, the other derives nonces.
+// key is what one secret gives. Each purpose has keys of its own, so that a token
+// of one never opens as another.
 type key struct {
+	token, confirm sealer
+	mark           []byte // of Keyring.Mark
+}
+
+// sealer is one half that seals and another that derives nonces.
+type sealer struct {
 	aead  cipher.AEAD
 	nonce []byte
-	mark  []byte // of Keyring.Mark
+}
+
+func (k *key) of(version byte) *sealer {
+	if version == confirmVersion {
+		return &k.confirm
+	}
+	return &k.token
 }
 
 // OpenKeyring reads the key ring at path, and makes one with a single random
@@ -172,26 +185,33 @@ func parseKeyring(b []byte) (keyringFile, error) {
 func derive(file keyringFile) (*keys, error) {
 	ks := &keys{file: file, byID: make(map[uint32]*key, len(file.Keys))}
 	for _, f := range file.Keys {
-		seal, err := hkdf.Key(sha256.New, f.Secret, nil, "postern unsubscribe token seal 1", chacha20poly1305.KeySize)
-		if err != nil {
+		var k key
+		var err error
+		if k.token, err = deriveSealer(f.Secret, "unsubscribe"); err != nil {
 			return nil, err
 		}
-		nonce, err := hkdf.Key(sha256.New, f.Secret, nil, "postern unsubscribe token nonce 1", sha256.Size)
-		if err != nil {
+		if k.confirm, err = deriveSealer(f.Secret, "confirmation"); err != nil {
 			return nil, err
 		}
-		mark, err := hkdf.Key(sha256.New, f.Secret, nil, "postern return path mark 1", sha256.Size)
-		if err != nil {
+		if k.mark, err = hkdf.Key(sha256.New, f.Secret, nil, "postern return path mark 1", sha256.Size); err != nil {
 			return nil, err
 		}
-		aead, err := chacha20poly1305.NewX(seal)
-		if err != nil {
-			return nil, err
-		}
-		ks.byID[f.ID] = &key{aead: aead, nonce: nonce, mark: mark}
+		ks.byID[f.ID] = &k
 		ks.newest = max(ks.newest, f.ID)
 	}
 	return ks, nil
+}
+
+func deriveSealer(secret []byte, purpose string) (s sealer, err error) {
+	seal, err := hkdf.Key(sha256.New, secret, nil, "postern "+purpose+" token seal 1", chacha20poly1305.KeySize)
+	if err != nil {
+		return s, err
+	}
+	if s.nonce, err = hkdf.Key(sha256.New, secret, nil, "postern "+purpose+" token nonce 1", sha256.Size); err != nil {
+		return s, err
+	}
+	s.aead, err = chacha20poly1305.NewX(seal)
+	return s, err
 }
 
 // createKeyring makes the first file. Of two processes that do so at once one

@@ -1,127 +1,108 @@
 package optout
 
-import "golang.org/x/text/language"
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 
-// text is what one page says. {list} and {who} are filled in.
-type text struct{ Title, Lead, Button, Hint string }
-
-// page names a text.
-type page int
-
-const (
-	pageAsk page = iota
-	pageDone
-	pageInvalid
-	pageLater
-	pageUnread
-	pageMissing
-	pageMethod
+	"github.com/BurntSushi/toml"
+	"golang.org/x/text/language"
 )
 
-// texts gives the pages of a language; what is not Korean is English.
-func texts(lang string, p page) text {
-	if lang == "ko" {
-		return korean(p)
-	}
-	return english(p)
+// texts are what the pages of one language say: section, then key.
+type texts map[string]map[string]string
+
+// notices are the sections that tell of what did not work.
+func notices() []string {
+	return []string{sectionInvalid, sectionLimited, sectionExpired, sectionVoid, sectionLater, sectionUnread, sectionMethod, sectionMissing}
 }
 
-func english(p page) text {
-	switch p {
-	case pageAsk:
-		return text{
-			Title:  "Unsubscribe from {list}?",
-			Lead:   "Press the button, and no more mail from {list} will be sent to {who}.",
-			Button: "Unsubscribe",
-			Hint:   "Nothing has changed yet. To stay subscribed, simply close this page.",
+const (
+	sectionInvalid = "invalid"
+	sectionLimited = "limited"
+	sectionExpired = "expired"
+	sectionVoid    = "void"
+	sectionLater   = "later"
+	sectionUnread  = "unread"
+	sectionMethod  = "method"
+	sectionMissing = "missing"
+	sectionWords   = "words"
+)
+
+// readTexts reads a file of texts strictly: a key that nobody knows would be a text
+// that nobody sees. What is missing is the built-in text.
+func readTexts(name, source string) (texts, error) {
+	b, err := builtIn.ReadFile("pages/" + name)
+	if err != nil {
+		return nil, err
+	}
+	var all, own texts
+	if err := toml.Unmarshal(b, &all); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if err := toml.Unmarshal([]byte(source), &own); err != nil {
+		var at toml.ParseError
+		if errors.As(err, &at) {
+			return all, fmt.Errorf("%s:%d: %s", name, at.Position.Line, at.Message)
 		}
-	case pageDone:
-		return text{
-			Title: "You are unsubscribed",
-			Lead:  "No more mail from {list} will be sent to {who}.",
-			Hint:  "You can close this page. If this was a mistake, reply to one of the mails and ask the sender to add you again.",
+		return all, fmt.Errorf("%s: %s; every text is written as key = \"text\" under its [section]", name, strings.TrimPrefix(err.Error(), "toml: "))
+	}
+	var problems []error
+	for section, keys := range own {
+		if all[section] == nil {
+			problems = append(problems, fmt.Errorf("%s:%d: there is no section [%s]: delete it, or mend its name", name, lineOf(source, section, ""), section))
+			continue
 		}
-	case pageLater:
-		return text{
-			Title:  "Not done yet",
-			Lead:   "Your request could not be saved just now, so you are still subscribed. Please try again in a few minutes.",
-			Button: "Try again",
-			Hint:   "If this keeps happening, reply to the mail and ask the sender to remove you.",
-		}
-	case pageUnread:
-		return text{
-			Title: "The request could not be read",
-			Lead:  "It was incomplete or too large, so nothing has changed. Please open the link in the mail again and press the button there.",
-		}
-	case pageMethod:
-		return text{
-			Title: "This cannot be done here",
-			Lead:  "Please open the link in the mail in a browser and press the button there. Nothing has changed.",
-		}
-	case pageMissing:
-		return text{
-			Title: "There is nothing here",
-			Lead:  "Please open the unsubscribe link exactly as it stands in the mail.",
-		}
-	default:
-		return text{
-			Title: "This link does not work",
-			Lead:  "It is incomplete or was changed on its way, so nothing has changed for anybody. Please open the link in the mail itself; if it still fails, reply to the mail and ask the sender to remove you.",
+		for key, text := range keys {
+			if problem := checkText(all[section], key, text); problem != "" {
+				problems = append(problems, fmt.Errorf("%s:%d: %s", name, lineOf(source, section, key), problem))
+				continue
+			}
+			all[section][key] = text
 		}
 	}
+	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return all, errors.Join(problems...)
 }
 
-func korean(p page) text {
-	switch p {
-	case pageAsk:
-		return text{
-			Title:  "{list} 수신을 거부하시겠습니까?",
-			Lead:   "아래 버튼을 누르시면 {who} 주소로 {list} 메일을 더 이상 보내지 않습니다.",
-			Button: "수신거부",
-			Hint:   "아직 아무것도 바뀌지 않았습니다. 계속 받으시려면 이 페이지를 닫으시면 됩니다.",
-		}
-	case pageDone:
-		return text{
-			Title: "수신거부가 완료되었습니다",
-			Lead:  "{who} 주소로 {list} 메일을 더 이상 보내지 않습니다.",
-			Hint:  "이 페이지를 닫으셔도 됩니다. 실수로 누르셨다면 받으신 메일에 회신하여 다시 받고 싶다고 알려 주십시오.",
-		}
-	case pageLater:
-		return text{
-			Title:  "아직 처리되지 않았습니다",
-			Lead:   "요청을 저장하지 못하여 수신 상태가 그대로입니다. 몇 분 뒤에 다시 시도해 주십시오.",
-			Button: "다시 시도",
-			Hint:   "계속 실패하면 받으신 메일에 회신하여 수신거부를 요청해 주십시오.",
-		}
-	case pageUnread:
-		return text{
-			Title: "요청을 읽을 수 없습니다",
-			Lead:  "요청이 불완전하거나 너무 커서 아무것도 바뀌지 않았습니다. 메일의 링크를 다시 열고 버튼을 눌러 주십시오.",
-		}
-	case pageMethod:
-		return text{
-			Title: "여기서는 처리할 수 없습니다",
-			Lead:  "메일의 링크를 브라우저에서 열고 버튼을 눌러 주십시오. 아무것도 바뀌지 않았습니다.",
-		}
-	case pageMissing:
-		return text{
-			Title: "찾으시는 페이지가 없습니다",
-			Lead:  "메일에 있는 수신거부 링크를 그대로 열어 주십시오.",
-		}
-	default:
-		return text{
-			Title: "이 링크는 사용할 수 없습니다",
-			Lead:  "링크가 잘렸거나 변경되어 아무것도 바뀌지 않았습니다. 메일에 있는 링크를 직접 열어 주십시오. 그래도 안 되면 받으신 메일에 회신하여 수신거부를 요청해 주십시오.",
+// anyWord finds what looks like one of our words in a text.
+var anyWord = regexp.MustCompile(`\{[A-Za-z]+\}`)
+
+func checkText(known map[string]string, key, text string) string {
+	builtIn, ok := known[key]
+	if !ok {
+		return fmt.Sprintf("nothing shows the text %q: delete it, or mend its name", key)
+	}
+	if strings.TrimSpace(text) == "" && builtIn != "" {
+		return fmt.Sprintf("the text %q is empty, and the page needs it: write it, or delete the line for the built-in one", key)
+	}
+	for _, word := range anyWord.FindAllString(text, -1) {
+		if !slices.Contains([]string{"{list}", "{who}", "{date}"}, word) {
+			return fmt.Sprintf("the text %q asks for %s; there are {list}, {who} and {date}", key, word)
 		}
 	}
+	return ""
 }
 
-// nameless is what a page calls a list that is no longer configured.
-func nameless(lang string) string {
-	if lang == "ko" {
-		return "이 메일링 리스트"
+// lineOf finds the line of a key, or of a section for "", as well as a reader of
+// lines can; 1 when it is written in another way.
+func lineOf(source, section, key string) int {
+	in := ""
+	for i, line := range strings.Split(source, "\n") {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "[") {
+			in = strings.Trim(strings.TrimSpace(strings.SplitN(line, "#", 2)[0]), `[]" `)
+			if in == section && key == "" {
+				return i + 1
+			}
+		}
+		if name, _, ok := strings.Cut(line, "="); ok && in == section && strings.Trim(strings.TrimSpace(name), `"'`) == key {
+			return i + 1
+		}
 	}
-	return "this mailing list"
+	return 1
 }
 
 // maxAcceptLanguage bounds what is parsed of a stranger's header, in octets.

@@ -20,7 +20,7 @@ var ErrToken = errors.New("not a valid unsubscribe token")
 type Claim struct {
 	List    string       // list id
 	User    mail.Address // the user's key, as the directory writes it
-	Message mail.ID      // the message whose copy bore the token
+	Message mail.ID      // the message whose copy bore the token; "" when there is none
 }
 
 const (
@@ -37,52 +37,66 @@ var encoding = base64.RawURLEncoding.Strict()
 // Seal makes the token of c under the key with that id; 0, or a key that the
 // ring does not have, is the newest. The same claim under the same key gives
 // the same token. A token has about 90 characters plus 4/3 of the address and
-// the list id, all of them [A-Za-z0-9_-].
+// the list id, all of them [A-Za-z0-9_-]. Message may be "".
 //
 // The layout before base64url: version (1 byte), key id (uvarint), nonce (24),
 // sealed text with its tag (16). The nonce is HMAC-SHA256 over the text, cut to
 // 24 bytes: equal texts share a nonce, different ones practically never do.
 func (k *Keyring) Seal(keyID uint32, c Claim) string {
+	return k.seal(keyID, tokenVersion, c.marshal())
+}
+
+func (k *Keyring) seal(keyID uint32, version byte, text []byte) string {
 	ks := k.keys.Load()
 	key := ks.byID[keyID]
 	if key == nil {
 		keyID, key = ks.newest, ks.byID[ks.newest]
 	}
-	text := c.marshal()
-	head := binary.AppendUvarint([]byte{tokenVersion}, uint64(keyID))
-	mac := hmac.New(sha256.New, key.nonce)
+	s := key.of(version)
+	head := binary.AppendUvarint([]byte{version}, uint64(keyID))
+	mac := hmac.New(sha256.New, s.nonce)
 	mac.Write(head)
 	mac.Write(text)
 	nonce := mac.Sum(nil)[:chacha20poly1305.NonceSizeX]
 
-	out := make([]byte, 0, len(head)+len(nonce)+len(text)+key.aead.Overhead())
+	out := make([]byte, 0, len(head)+len(nonce)+len(text)+s.aead.Overhead())
 	out = append(append(out, head...), nonce...)
-	return encoding.EncodeToString(key.aead.Seal(out, nonce, text, head))
+	return encoding.EncodeToString(s.aead.Seal(out, nonce, text, head))
 }
 
 // Open reads a token. Every failure is [ErrToken].
 func (k *Keyring) Open(token string) (Claim, error) {
-	if len(token) > maxToken || !plainToken(token) {
-		return Claim{}, ErrToken
+	text, err := k.open(token, tokenVersion, maxToken)
+	if err != nil {
+		return Claim{}, err
+	}
+	return unmarshal(text)
+}
+
+// open gives what is sealed in a token of that version. Until the seal is opened
+// its work is bounded by the limit, and it asks nothing but the key ring.
+func (k *Keyring) open(token string, version byte, limit int) ([]byte, error) {
+	if len(token) > limit || !plainToken(token) {
+		return nil, ErrToken
 	}
 	raw, err := encoding.DecodeString(token)
-	if err != nil || len(raw) == 0 || raw[0] != tokenVersion {
-		return Claim{}, ErrToken
+	if err != nil || len(raw) == 0 || raw[0] != version {
+		return nil, ErrToken
 	}
 	id, n := binary.Uvarint(raw[1:])
 	if n <= 0 || id > 1<<32-1 {
-		return Claim{}, ErrToken
+		return nil, ErrToken
 	}
 	head, rest := raw[:1+n], raw[1+n:]
 	key := k.keys.Load().byID[uint32(id)]
 	if key == nil || len(rest) < chacha20poly1305.NonceSizeX {
-		return Claim{}, ErrToken
+		return nil, ErrToken
 	}
-	text, err := key.aead.Open(nil, rest[:chacha20poly1305.NonceSizeX], rest[chacha20poly1305.NonceSizeX:], head)
+	text, err := key.of(version).aead.Open(nil, rest[:chacha20poly1305.NonceSizeX], rest[chacha20poly1305.NonceSizeX:], head)
 	if err != nil {
-		return Claim{}, ErrToken
+		return nil, ErrToken
 	}
-	return unmarshal(text)
+	return text, nil
 }
 
 // plainToken holds the alphabet; the decoder alone would skip line ends.
@@ -110,7 +124,10 @@ func unmarshal(b []byte) (Claim, error) {
 	if len(b) < 16 {
 		return Claim{}, ErrToken
 	}
-	id := mail.IDFromBytes([16]byte(b))
+	var id mail.ID
+	if [16]byte(b) != [16]byte{} {
+		id = mail.IDFromBytes([16]byte(b))
+	}
 	size, n := binary.Uvarint(b[16:])
 	if n <= 0 {
 		return Claim{}, ErrToken

@@ -204,16 +204,9 @@ func (a *App) countSpent() error {
 }
 
 func (a *App) buildPages(keyring *optout.Keyring, fields *expand.Fields) error {
-	lists := map[string]optout.ListInfo{}
-	for _, l := range a.cfg.Lists {
-		lists[l.ID] = optout.ListInfo{Name: l.Name, Language: l.Language}
-	}
-	public := &optout.Handler{
-		Keyring:        keyring,
-		OptOut:         a.index.OptOut,
-		Lists:          func(id string) (optout.ListInfo, bool) { l, ok := lists[id]; return l, ok },
-		TrustedProxies: a.cfg.OptOut.TrustedProxies,
-		Log:            a.log,
+	public, err := a.choices(keyring)
+	if err != nil {
+		return err
 	}
 	outside, err := a.publicPages(public)
 	if err != nil {

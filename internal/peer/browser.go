@@ -68,6 +68,22 @@ type Browser struct {
 // until the test ends.
 func NewBrowser(t testing.TB, width int) *Browser {
 	t.Helper()
+	b := newBrowser(t, width, "--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-bypass-list=<-loopback>")
+	b.Scripts(t, false)
+	return b
+}
+
+// NewVisitor starts a browser that reaches the servers of this machine and nothing
+// else, and runs their scripts, as people's browsers do.
+func NewVisitor(t testing.TB, width int) *Browser {
+	t.Helper()
+	b := newBrowser(t, width, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+	b.call(t, "Emulation.setFocusEmulationEnabled", map[string]any{"enabled": true}, nil)
+	return b
+}
+
+func newBrowser(t testing.TB, width int, flags ...string) *Browser {
+	t.Helper()
 	profile, err := os.MkdirTemp("", "chromium")
 	if err != nil {
 		t.Fatal(err)
@@ -75,16 +91,64 @@ func NewBrowser(t testing.TB, width int) *Browser {
 	t.Cleanup(func() { os.RemoveAll(profile) })
 	b := &Browser{stderr: filepath.Join(profile, "stderr")}
 	// No name is found, and no proxy listens at port 1.
-	b.start(t, exec.Command(Command(t, "chromium"), append(quietly(profile), "--remote-debugging-pipe", "--disable-frame-rate-limit", "--disable-gpu-vsync",
-		"--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-server=127.0.0.1:1", "--proxy-bypass-list=<-loopback>")...))
+	b.start(t, exec.Command(Command(t, "chromium"), append(append(quietly(profile), flags...), "--remote-debugging-pipe", "--disable-frame-rate-limit", "--disable-gpu-vsync",
+		"--proxy-server=127.0.0.1:1")...))
 	var target struct{ TargetID, SessionID string }
 	b.call(t, "Target.createTarget", map[string]any{"url": "about:blank"}, &target)
 	b.call(t, "Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true}, &target)
 	b.session = target.SessionID
 	b.call(t, "Page.enable", nil, nil)
-	b.call(t, "Emulation.setScriptExecutionDisabled", map[string]any{"value": true}, nil)
-	b.call(t, "Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": screenHeight, "deviceScaleFactor": 1, "mobile": false}, nil)
+	b.Width(t, width)
 	return b
+}
+
+// Scripts says whether the pages that are opened from now on run scripts. Eval works
+// either way.
+func (b *Browser) Scripts(t testing.TB, run bool) {
+	t.Helper()
+	b.call(t, "Emulation.setScriptExecutionDisabled", map[string]any{"value": !run}, nil)
+}
+
+// Width makes the pages width CSS pixels wide.
+func (b *Browser) Width(t testing.TB, width int) {
+	t.Helper()
+	b.call(t, "Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": screenHeight, "deviceScaleFactor": 1, "mobile": false}, nil)
+}
+
+// Media sets what the reader prefers, such as "prefers-color-scheme" to "dark".
+func (b *Browser) Media(t testing.TB, feature, value string) {
+	t.Helper()
+	b.call(t, "Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": feature, "value": value}}}, nil)
+}
+
+// Key presses a key of the keyboard: "Tab", "Enter" or "Space".
+func (b *Browser) Key(t testing.TB, key string) {
+	t.Helper()
+	k, ok := map[string]map[string]any{
+		"Tab":   {"key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9},
+		"Enter": {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"},
+		"Space": {"key": " ", "code": "Space", "windowsVirtualKeyCode": 32, "text": " "},
+	}[key]
+	if !ok {
+		t.Fatalf("no key %q", key)
+	}
+	for _, kind := range []string{"keyDown", "keyUp"} {
+		k["type"] = kind
+		if kind == "keyUp" {
+			delete(k, "text")
+		}
+		b.call(t, "Input.dispatchKeyEvent", k, nil)
+	}
+}
+
+// Follow does what leads to another page, and returns when that is loaded.
+func (b *Browser) Follow(t testing.TB, do func()) {
+	t.Helper()
+	b.events = nil
+	do()
+	for !slices.Contains(b.events, "Page.loadEventFired") {
+		b.read(t)
+	}
 }
 
 // start runs the browser, which reads calls from descriptor 3 and writes answers
