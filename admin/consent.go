@@ -89,9 +89,6 @@ func (a *API) userKey(ctx context.Context, addr mail.Address, history []director
 		}
 	}
 	for _, t := range tried {
-		if a.Users == nil {
-			break
-		}
 		if u, err := a.Users.Get(ctx, t); err == nil {
 			return u.Email, true
 		} else if !errors.Is(err, directory.ErrNotFound) {
@@ -107,7 +104,7 @@ func (a *API) userKey(ctx context.Context, addr mail.Address, history []director
 // person is all that is known about an address, in any spelling.
 func (a *API) person(ctx context.Context, addr mail.Address) (personView, error) {
 	v := personView{Address: addr, Gets: []string{}, Left: []string{}, Entries: []historyEntry{}}
-	if err := a.needIndex(); err != nil {
+	if err := errors.Join(a.needIndex(), a.needUsers()); err != nil {
 		return v, err
 	}
 	history, err := a.Index.History(addr)
@@ -127,7 +124,7 @@ func (a *API) person(ctx context.Context, addr mail.Address) (personView, error)
 		v.Unasked = sentence(state.Directory)
 	}
 	for _, id := range a.Lists {
-		if state.On[id] {
+		if state.On[id] && (state.Found || state.Directory != nil) {
 			v.Gets = append(v.Gets, id)
 		}
 	}
@@ -175,12 +172,13 @@ const maxEvidenceText = 300 // octets; the ledger keeps as many of a reason
 
 // moved is the answer to a leaving or a restoring.
 type moved struct {
-	Address mail.Address  `json:"address"`
-	List    string        `json:"list"`
-	Changed bool          `json:"changed"` // false: it was so before, or it is a dry run
-	DryRun  bool          `json:"dry_run,omitempty"`
-	Undone  *historyEntry `json:"undone,omitempty"` // of restore: the entry of the leaving
-	Entry   *historyEntry `json:"entry,omitempty"`  // what the ledger says of it now
+	Address     mail.Address  `json:"address"`
+	InDirectory bool          `json:"in_directory"` // a user is written like this there; else the index alone keeps to it
+	List        string        `json:"list"`
+	Changed     bool          `json:"changed"` // false: it was so before, or it is a dry run
+	DryRun      bool          `json:"dry_run,omitempty"`
+	Undone      *historyEntry `json:"undone,omitempty"` // of restore: the entry of the leaving
+	Entry       *historyEntry `json:"entry,omitempty"`  // what the ledger says of it now
 }
 
 // leaveRequest is the body of leave and restore.
@@ -234,7 +232,7 @@ func (a *API) leave(ctx context.Context, addr mail.Address, req leaveRequest) (m
 	}
 	evidence, err := needEvidence(req.Evidence)
 	if err == nil {
-		err = a.needIndex()
+		err = errors.Join(a.needIndex(), a.needUsers())
 	}
 	if err != nil {
 		return m, err
@@ -243,7 +241,7 @@ func (a *API) leave(ctx context.Context, addr mail.Address, req leaveRequest) (m
 	if err != nil {
 		return m, err
 	}
-	m.Address, _ = a.userKey(ctx, addr, before)
+	m.Address, m.InDirectory = a.userKey(ctx, addr, before)
 	// Who hangs up has asked all the same.
 	err = a.Index.OptOut(context.WithoutCancel(ctx), m.Address, m.List, directory.Evidence{At: time.Now(), How: actor(ctx), Note: evidence,
 		Answer: a.Answers != nil && a.Answers(m.List)})
@@ -295,7 +293,7 @@ func (a *API) restore(ctx context.Context, addr mail.Address, req leaveRequest) 
 	}
 	evidence, err := needEvidence(req.Evidence)
 	if err == nil {
-		err = a.needIndex()
+		err = errors.Join(a.needIndex(), a.needUsers())
 	}
 	if err != nil {
 		return m, err
@@ -304,7 +302,7 @@ func (a *API) restore(ctx context.Context, addr mail.Address, req leaveRequest) 
 	if err != nil {
 		return m, err
 	}
-	m.Address, _ = a.userKey(ctx, addr, before)
+	m.Address, m.InDirectory = a.userKey(ctx, addr, before)
 	undone, err := a.leaving(addr, req.List, before)
 	if err != nil {
 		return m, err

@@ -92,7 +92,7 @@ func (p *person) summary(where *time.Location) string {
 	case p.Unasked != "":
 		fmt.Fprintf(&b, "The directory could not be asked (%s): this is by the ledger of this machine alone.\n", clean(p.Unasked))
 	case !p.InDirectory:
-		b.WriteString("The directory holds no user with this address, so no list mail goes there.\n")
+		b.WriteString("The directory holds no user who is written like this.\n")
 	}
 	if s := p.Suppression; s != nil {
 		fmt.Fprintf(&b, "No mail at all goes there since %s (%s): %s\n", s.At.In(where).Format(time.DateTime), s.Kind, clean(s.Reason))
@@ -182,6 +182,7 @@ Examples:
 // moved is the API's answer to a leaving or a restoring.
 type moved struct {
 	Address mail.Address `json:"address"`
+	Known   bool         `json:"in_directory"`
 	List    string       `json:"list"`
 	Changed bool         `json:"changed"`
 	Undone  *ledgerEntry `json:"undone"`
@@ -203,7 +204,9 @@ func (c usersLeaveCmd) Run(s *session) error {
 		_, err = fmt.Fprintf(s.stdout, "%s: had left %s before\n", clean(string(m.Address)), listWord(m.List))
 		return err
 	}
-	_, err = fmt.Fprintf(s.stdout, "%s: has left %s (entry %d of the ledger)\n", clean(string(m.Address)), listWord(m.List), m.Entry.Number)
+	if _, err = fmt.Fprintf(s.stdout, "%s: has left %s (entry %d of the ledger)\n", clean(string(m.Address)), listWord(m.List), m.Entry.Number); err == nil && !m.Known {
+		_, err = fmt.Fprintln(s.stdout, "No user was found who is written like this in the directory, so it cannot be told; nothing is sent there in any spelling.")
+	}
 	return err
 }
 
