@@ -289,7 +289,7 @@ func (c *consents) serve(api *admin.API, fields func() (*expand.Fields, error)) 
 
 // plainly lets whoever asked read what is wrong with the configuration.
 func plainly(err error) error {
-	return &mail.Error{Class: mail.Permanent, Public: err.Error(), Err: err}
+	return &mail.Error{Class: mail.Permanent, Public: err.Error()}
 }
 
 func consentDue(p letters.Person) admin.ConsentDue {
