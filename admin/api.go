@@ -43,6 +43,16 @@ type API struct {
 	ResumeLane func(ctx context.Context, name string) error
 	// Sessions are the last SMTP sessions, newest first; nil where no gateway runs.
 	Sessions func() iter.Seq[dialogue.Session]
+	// Lists are the ids of the configured lists.
+	Lists []string
+	// Answers says whether whoever leaves a list by hand is owed a notice of the result;
+	// nil: nobody is.
+	Answers func(list string) bool
+	// RotateKey gives unsubscribe links a new key, and its id.
+	RotateKey func() (id uint32, err error)
+	// Due finds who is to be reminded of a consent, and Remind writes to them.
+	Due    func(ctx context.Context, progress func(DueTally), found func(ConsentDue) error) (DueTally, error)
+	Remind func(ctx context.Context, limit int, progress func(DueTally)) (DueTally, error)
 	// LoginLink makes a one-time link into the pages ([Pages.LoginLink]).
 	LoginLink func() (string, error)
 	Log       *slog.Logger
@@ -65,6 +75,14 @@ func (a *API) Handler() http.Handler {
 		"PATCH /api/users/{email}":           a.changeUser,
 		"POST /api/users/import":             a.importUsers,
 		"GET /api/users/export":              a.exportUsers,
+		"GET /api/users/{email}/history":     a.showHistory,
+		"POST /api/users/{email}/leave":      a.leaveByHand,
+		"POST /api/users/{email}/restore":    a.restoreByHand,
+		"GET /api/ledger/verify":             a.verifyLedger,
+		"GET /api/ledger/export":             a.exportLedger,
+		"POST /api/optout/rotate":            a.rotateKey,
+		"GET /api/consent/due":               a.listDue,
+		"POST /api/consent/remind":           a.remind,
 		"GET /api/fields":                    a.listFields,
 		"GET /api/suppressions":              a.listSuppressions,
 		"POST /api/suppressions":             a.addSuppressions,

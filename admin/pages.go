@@ -65,6 +65,9 @@ func (p *Pages) Handler() http.Handler {
 	mux.Handle("GET /suppressions", p.inside(p.showSuppressions))
 	mux.Handle("GET /suppressions/{address}", p.inside(p.showSuppression))
 	mux.Handle("POST /suppressions/{address}/lift", p.inside(p.liftSuppression))
+	mux.Handle("GET /users", p.inside(p.forAdmins(p.findUser)))
+	mux.Handle("GET /users/{email}", p.inside(p.forAdmins(p.showUser)))
+	mux.Handle("POST /users/{email}/{action}", p.inside(p.forAdmins(p.moveUser)))
 	mux.Handle("/api/", p.insideAPI(p.API.Handler()))
 	mux.Handle("/", p.inside(func(w http.ResponseWriter, r *http.Request) {
 		p.problem(w, r, http.StatusNotFound, "There is no such page.")
@@ -230,7 +233,7 @@ var layout = parsePages()
 
 func parsePages() map[string]*template.Template {
 	pages := make(map[string]*template.Template)
-	for _, name := range []string{"login", "link", "problem", "messages", "message", "copy", "sessions", "session", "suppressions", "suppression"} {
+	for _, name := range []string{"login", "link", "problem", "messages", "message", "copy", "sessions", "session", "suppressions", "suppression", "user"} {
 		pages[name] = template.Must(template.New("layout.html").
 			ParseFS(files, "pages/layout.html", "pages/"+name+".html"))
 	}

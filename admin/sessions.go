@@ -167,7 +167,7 @@ func (p *Pages) showSession(w http.ResponseWriter, r *http.Request) {
 func (p *Pages) forAdmins(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !sessionOf(r).admin {
-			p.problem(w, r, http.StatusForbidden, "You are logged in as a viewer; who connects to the gateway is for administrators.")
+			p.problem(w, r, http.StatusForbidden, "You are logged in as a viewer; who connects to the gateway, and what a person receives, is for administrators.")
 			return
 		}
 		next(w, r)

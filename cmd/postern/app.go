@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -45,6 +44,7 @@ type App struct {
 	renderer  *renderer
 	intake    *intake
 	templates templates.Source
+	consents  *consents
 	smtp      *smtpd.Server
 	cert      *smtpd.Certificate
 	clientCAs *smtpd.ClientCAs
@@ -81,7 +81,7 @@ func (a *App) build() error {
 	if _, found, _ := keys.For(a.cfg.Notices.From); !found {
 		a.log.Warn("notices.from has no [[dkim]] key: notices go out unsigned, and some receivers will refuse them", "from", a.cfg.Notices.From)
 	}
-	keyring, err := optout.OpenKeyring(filepath.Join(a.cfg.DataDir, "keyring.json"))
+	keyring, err := optout.OpenKeyring(keyringPath(a.cfg))
 	if err != nil {
 		return dataProblem(a.cfg.DataDir, err)
 	}
@@ -97,6 +97,10 @@ func (a *App) build() error {
 	}
 	footers, err := a.cfg.footers(fields)
 	if err != nil {
+		return err
+	}
+	a.consents = newConsents(a.cfg, a.spool, a.index, a.store, keyring, a.log)
+	if err := a.consents.open(fields); err != nil {
 		return err
 	}
 	lanes, err := a.cfg.lanes(a.log)
@@ -119,11 +123,11 @@ func (a *App) build() error {
 		return err
 	}
 	a.runner = a.newRunner(fields)
-	if err := a.buildPages(keyring, fields); err != nil {
+	if err := a.buildPages(fields); err != nil {
 		return err
 	}
 	a.intake = newIntake(a.cfg, a.spool, a.index, fields, keys, keyring, a.log)
-	a.intake.forward, a.intake.footers, a.intake.feedback = a.forward, footers, a.feedback.Apply
+	a.intake.forward, a.intake.footers, a.intake.feedback, a.intake.optOut = a.forward, footers, a.feedback.Apply, a.consents.optOut
 	if err := a.buildTemplates(); err != nil {
 		return err
 	}
@@ -203,8 +207,8 @@ func (a *App) countSpent() error {
 	return a.spool.Submitted(time.Now().Add(-24*time.Hour), func(m spool.Submitted) { a.smtp.Spent(m.By, m.At, m.Recipients) })
 }
 
-func (a *App) buildPages(keyring *optout.Keyring, fields *expand.Fields) error {
-	public, err := a.choices(keyring)
+func (a *App) buildPages(fields *expand.Fields) error {
+	public, err := a.consents.pages()
 	if err != nil {
 		return err
 	}
@@ -215,6 +219,7 @@ func (a *App) buildPages(keyring *optout.Keyring, fields *expand.Fields) error {
 	api := newAPI(a.spool, a.store, a.index, a.renderer.preview, a.log)
 	api.Lanes, api.PauseLane, api.ResumeLane = a.lanes, a.relay.PauseLane, a.relay.ResumeLane
 	api.Sessions = func() iter.Seq[dialogue.Session] { return a.smtp.Sessions().Sessions() }
+	a.consents.serve(api, func() (*expand.Fields, error) { return fields, nil })
 	api.Learn = func(seen map[string]string) error { // an imported column is a placeholder at once
 		for name, typ := range seen {
 			fields.Learn(name, typ)
@@ -254,6 +259,8 @@ func (a *App) Start(ctx context.Context) error {
 	a.loop(func() { _ = a.runner.Run(loops) })
 	a.loop(func() { a.index.Run(loops, a.store, a.log) })
 	a.loop(func() { a.expire(loops) })
+	a.loop(func() { a.consents.letters.Run(loops) })
+	a.loop(func() { a.consents.witnessDaily(loops) })
 	a.loop(func() { a.reporter.Run(loops) })
 	for _, q := range a.queues {
 		a.loop(func() { q.Run(loops, a.feedback.Apply) })
@@ -350,6 +357,9 @@ func (a *App) Stop(ctx context.Context) error {
 		}
 	}
 	a.loops.Wait()
+	if a.started {
+		a.consents.witness()
+	}
 	return errors.Join(append(errs, a.close())...)
 }
 

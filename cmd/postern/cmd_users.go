@@ -20,6 +20,10 @@ type usersCmd struct {
 	List   usersListCmd   `cmd:"" help:"List users."`
 	Show   usersShowCmd   `cmd:"" help:"Show one user as stored."`
 	Set    usersSetCmd    `cmd:"" help:"Change attributes of a user."`
+
+	History usersHistoryCmd `cmd:"" help:"Show what one person gets and left, and how that came about."`
+	Leave   usersLeaveCmd   `cmd:"" help:"Take one person off a list, or off all."`
+	Restore usersRestoreCmd `cmd:"" help:"Undo one person's leaving that was none."`
 }
 
 func (usersCmd) Help() string {
@@ -30,6 +34,7 @@ Examples:
   postern users import users.csv
   postern users show min@example.net --json
   postern users set min@example.net Name=민수 SubscriptionStatus=false
+  postern users history min@example.net
   postern users export users.csv`
 }
 

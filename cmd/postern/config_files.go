@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 
+	"postern/optout"
+	"postern/optout/letters"
 	"postern/relay/sign"
 	"postern/smtpd"
 )
@@ -41,6 +43,12 @@ func (c *Config) checkFiles(found *problems) {
 		if _, err := l.SMTP.tls(); l.Driver == "smtp" && err != nil {
 			found.add(fmt.Sprintf("lane[%d].smtp.ca_file", i), "%w", err)
 		}
+	}
+	if _, err := letters.Load(c.OptOut.Letters); err != nil {
+		found.join(under("optout.letters", err))
+	}
+	if _, err := optout.Load(c.OptOut.Pages); err != nil {
+		found.join(err)
 	}
 	c.checkKeys(found)
 }

@@ -42,7 +42,9 @@ type intake struct {
 	// feedback lets what has come back about copies have its effect.
 	feedback func(context.Context, []events.Event) error
 	forward  forwarding // of mail to the postmaster; nil: it is refused
-	footers  *expand.Footers
+	// optOut takes a person off a list, durably.
+	optOut  func(ctx context.Context, user mail.Address, list string, ev directory.Evidence) error
+	footers *expand.Footers
 
 	findTemplate findTemplate
 	pictures     *hosting.Bucket // where large pictures are put; nil: they stay in the mail

@@ -62,23 +62,28 @@ func (c *Config) signer(keys *sign.Keys) signFunc {
 }
 
 // noticeLane is the lane of notices.
-func (c *Config) noticeLane() *LaneConfig {
+func (c *Config) noticeLane() *LaneConfig { return c.laneCalled(c.Notices.Lane) }
+
+// laneCalled is the lane of that name, else the first.
+func (c *Config) laneCalled(name string) *LaneConfig {
 	for i := range c.Lanes {
-		if c.Lanes[i].Name == c.Notices.Lane {
+		if c.Lanes[i].Name == name {
 			return &c.Lanes[i]
 		}
 	}
 	return &c.Lanes[0]
 }
 
-// noticeEnvelope is the envelope sender of notices: nobody (RFC 5321 §6.1), so that
-// none is answered; but notices.from where SES takes the mail, by its API or by
+// noticeEnvelope is the envelope sender of notices.
+func (c *Config) noticeEnvelope() mail.Address { return c.envelopeOf(c.noticeLane(), c.Notices.From) }
+
+// envelopeOf is the envelope sender of what the gateway itself writes: nobody (RFC 5321
+// §6.1), so that none is answered; but From where SES takes the mail, by its API or by
 // SMTP, because it refuses the null sender.
-func (c *Config) noticeEnvelope() mail.Address {
-	l := c.noticeLane()
+func (c *Config) envelopeOf(l *LaneConfig, from mail.Address) mail.Address {
 	host, _, _ := net.SplitHostPort(l.SMTP.Address)
 	if l.Driver == "ses" || l.Driver == "smtp" && strings.HasSuffix(strings.ToLower(host), ".amazonaws.com") {
-		return c.Notices.From
+		return from
 	}
 	return ""
 }

@@ -10,11 +10,10 @@ import (
 
 	"postern/admin"
 	"postern/directory"
+	"postern/expand"
 	"postern/optout"
 	"postern/relay"
 	"postern/spool"
-
-	"path/filepath"
 )
 
 // openOffline is the administrators' API over the files of a gateway that does
@@ -27,12 +26,13 @@ func openOffline(cfg *Config, log *slog.Logger) (http.Handler, io.Closer, error)
 	if err := o.open(log); err != nil {
 		return nil, nil, dataProblem(cfg.DataDir, errors.Join(err, o.Close()))
 	}
-	keyring, err := optout.OpenKeyring(filepath.Join(cfg.DataDir, "keyring.json"))
+	keyring, err := optout.OpenKeyring(keyringPath(cfg))
 	if err != nil {
 		return nil, nil, dataProblem(cfg.DataDir, errors.Join(err, o.Close()))
 	}
 	api := newAPI(o.spool, o.store, o.index, newRenderer(cfg, o.spool, keyring).preview, log)
 	api.Compact = o.compact
+	newConsents(cfg, o.spool, o.index, o.store, keyring, log).serve(api, func() (*expand.Fields, error) { return cfg.fields(o.index) })
 	if err := idleLanes(api, cfg, o.spool); err != nil {
 		return nil, nil, errors.Join(err, o.Close())
 	}

@@ -30,6 +30,9 @@ type commandLine struct {
 	Preview   previewCmd   `cmd:"" help:"Show what a mail to a list becomes, and what is odd in it."`
 	Users     usersCmd     `cmd:"" help:"Import, export, list, show and change the users of the directory."`
 	Suppress  suppressCmd  `cmd:"" help:"Look at the addresses that get no mail, and add, lift, import or export them."`
+	OptOut    optoutCmd    `cmd:"" name:"optout" help:"Change the key of unsubscribe links, and write the public pages and letters for editing."`
+	Ledger    ledgerCmd    `cmd:"" help:"Verify or export the ledger of consents and refusals."`
+	Consent   consentCmd   `cmd:"" help:"Remind people of what they agreed to."`
 	Queue     queueCmd     `cmd:"" help:"Look at messages, and pause, resume, cancel or retry them."`
 	Lane      laneCmd      `cmd:"" help:"See how the lanes stand, and pause or resume one."`
 	Sessions  sessionsCmd  `cmd:"" help:"Show the last SMTP sessions of each client, and why one failed."`

@@ -91,13 +91,31 @@ func (in *intake) leaveByMail(ctx context.Context, sub *mail.Submitter, body *sp
 		return nil, mail.Refuse(550, "5.6.0", "this address only takes the unsubscribe mail that a List-Unsubscribe header asks for, with its code as the subject; the code is missing or damaged")
 	}
 	return func() error {
-		ev := directory.Evidence{At: now, How: "mailto", Remote: sub.Remote, Message: claim.Message}
-		if err := in.index.OptOut(ctx, claim.User, claim.List, ev); err != nil {
+		ev := directory.Evidence{At: now, How: "mailto", Remote: sub.Remote, Message: claim.Message, Wording: in.leavingMail(raw)}
+		if err := in.optOut(ctx, claim.User, claim.List, ev); err != nil {
 			return &mail.Error{Code: 451, Enhanced: "4.3.0", Public: "the unsubscription could not be stored; try again later", Err: err}
 		}
 		in.log.Info("unsubscribed", "list", claim.List, "how", "mailto", "session", sub.Session)
 		return nil
 	}, nil
+}
+
+// leavingMail is what the ledger keeps of an unsubscribe mail beside what it did: who says
+// that they wrote it, and when. The subject is a code that still works, so it is not kept.
+func (in *intake) leavingMail(raw []byte) string {
+	lines := []string{"a mail to " + string(in.cfg.OptOut.Mailto)}
+	for name, value := range headerFields(raw) {
+		switch name {
+		case "From", "Date", textproto.CanonicalMIMEHeaderKey("Message-ID"):
+			if decoded, err := new(mime.WordDecoder).DecodeHeader(value); err == nil {
+				value = decoded
+			}
+			if len(lines) < 10 && len(value) <= 500 {
+				lines = append(lines, name+": "+value)
+			}
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // tellPostmaster forwards a mail to the administrator, unless it comes from a

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -38,6 +39,7 @@ type gatewayOptions struct {
 	relay  bool   // ordinary mail is taken
 	lane   string // TOML of the lane, without its header
 	down   bool   // nobody is at the other end of the lane
+	index  string // a file that is the opt-out index at first
 	shop   bool   // what comes from shopAddress is ordinary transactional mail, all else is bulk
 }
 
@@ -61,6 +63,11 @@ func (b *bench) start(o gatewayOptions) (*gateway, error) {
 	if err := g.configure(o); err != nil {
 		return nil, err
 	}
+	if o.index != "" {
+		if err := g.copyIndex(o.index); err != nil {
+			return nil, err
+		}
+	}
 	if o.users == 0 {
 		return g, g.serve()
 	}
@@ -71,6 +78,24 @@ func (b *bench) start(o gatewayOptions) (*gateway, error) {
 		return nil, err
 	}
 	return g, g.serve()
+}
+
+func (g *gateway) copyIndex(path string) error {
+	data := filepath.Join(g.dir, "data")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		return err
+	}
+	from, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := os.OpenFile(filepath.Join(data, "index.db"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, from)
+	return errors.Join(err, to.Sync(), to.Close())
 }
 
 func (g *gateway) configure(o gatewayOptions) error {
