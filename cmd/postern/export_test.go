@@ -8,8 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"postern/directory"
 	"postern/expand"
 	"postern/mail"
+	"postern/optout"
 	"postern/relay"
 	"postern/smtpd"
 	"postern/spool"
@@ -134,7 +136,10 @@ func NewPatientProgress(w io.Writer) (show func(string, ...any), clear func()) {
 }
 
 // The sentences about what the machine refuses.
-func MakeDataDir(dir string, uid int) error              { return makeDataDir(dir, uid) }
+func MakeDataDir(dir string, uid int) error { return makeDataDir(dir, uid) }
+func OpenKeyring(cfg *Config, s *spool.Spool, x *directory.Index) (*optout.Keyring, error) {
+	return openKeyring(cfg, s, x)
+}
 func DataProblem(dir string, err error) error            { return dataProblem(dir, err) }
 func ListenProblem(key, address string, err error) error { return listenProblem(key, address, err) }
 

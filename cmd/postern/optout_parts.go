@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -36,8 +35,6 @@ func newConsents(cfg *Config, s *spool.Spool, index *directory.Index, store dire
 	index.SetLists(ids(cfg.Lists)) // who has left all and comes back to one stays away from the others
 	return &consents{cfg: cfg, spool: s, index: index, store: store, keyring: keyring, log: log}
 }
-
-func keyringPath(cfg *Config) string { return filepath.Join(cfg.DataDir, "keyring.json") }
 
 // open reads the texts of letters, so that a mistake stops the start.
 func (c *consents) open(fields *expand.Fields) (err error) {
