@@ -66,26 +66,28 @@ func (l *lane) untilAsked(now time.Time) time.Duration {
 // until ctx ends.
 func (l *lane) govern(ctx context.Context) {
 	defer func() { l.remember(context.WithoutCancel(ctx)) }()
-	ask := time.NewTimer(l.untilAsked(time.Now()))
-	defer ask.Stop()
-	var look <-chan time.Time
-	looked := time.Time{}
-	for {
+	look, looked := true, time.Time{}
+	for ctx.Err() == nil {
+		if l.untilAsked(time.Now()) == 0 {
+			l.ask(ctx)
+			look, looked = true, time.Time{}
+		}
+		now := time.Now()
+		next := max(l.untilAsked(now), time.Millisecond)
+		if wait := looked.Add(lookEvery).Sub(now); look && wait > 0 {
+			next = min(next, wait)
+		} else if look {
+			l.foresee(ctx)
+			look, looked = false, now
+		}
+		timer := time.NewTimer(next)
 		select {
 		case <-ctx.Done():
-			return
-		case <-ask.C:
-			l.ask(ctx)
-			ask.Reset(l.untilAsked(time.Now()))
-			look = time.After(0)
+		case <-timer.C:
 		case <-l.governor.stir:
-			if look == nil {
-				look = time.After(time.Until(looked.Add(lookEvery)))
-			}
-		case looked = <-look:
-			look = nil
-			l.foresee(ctx)
+			look = true
 		}
+		timer.Stop()
 	}
 }
 
