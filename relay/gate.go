@@ -55,7 +55,8 @@ type gate struct {
 	inFlight int
 	unknown  int // Uncertain results since upstream was last reached
 	quota    quota
-	spent    bool // the quota is, as far as was told
+	unasked  string // why the account could not be asked the last time; "": it answered
+	spent    bool   // the quota is, as far as was told
 
 	byHand   string // why somebody paused the lane; "": nobody did
 	bulkHeld string // why bulk mail waits; "": it does not

@@ -109,6 +109,7 @@ func (l *lane) ask(ctx context.Context) {
 		l.unanswered(err)
 	} else {
 		l.governor.told = ""
+		l.gate.cannotAsk("")
 		if l.gate.learn(a, before, asked, now) {
 			l.report()
 		}
@@ -123,6 +124,7 @@ func (l *lane) ask(ctx context.Context) {
 // unanswered logs, once, that the account cannot be asked.
 func (l *lane) unanswered(err error) {
 	words, _ := explain(err)
+	l.gate.cannotAsk(words)
 	if words == l.governor.told {
 		return
 	}
@@ -157,4 +159,11 @@ func (g *gate) lastAnswer() (a Account, sent int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.quota.account, g.quota.total
+}
+
+// cannotAsk notes, for people, why the account does not answer.
+func (g *gate) cannotAsk(why string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.unasked = why
 }
