@@ -143,6 +143,16 @@ func TestARecipientLeavesAndComesBack(t *testing.T) {
 	}
 	post(t, newest)
 	g.campaign("news", "7", "a@example.net")
+
+	// Who has left all and comes back to one list gets that one alone.
+	fill(t, preferences, url.Values{"do": {"all"}, "page": {"preferences"}, "was": {"news"}})
+	g.campaign("news", "8")
+	fill(t, preferences, url.Values{"do": {"save"}, "page": {"preferences"}, "on": {"news"}})
+	g.campaign("news", "9", "a@example.net")
+	g.campaign("promo", "10")
+	if gets, _ := g.history("a@example.net"); !slices.Equal(gets, []string{"news"}) {
+		t.Errorf("gets %v", gets)
+	}
 	if out := g.run("ledger", "verify"); !strings.Contains(out, "adds up") {
 		t.Error(out)
 	}
@@ -233,7 +243,14 @@ func TestAnOptOutWrittenIntoTheTableCounts(t *testing.T) {
 	if gets, _ := g.history("b@example.net"); !slices.Equal(gets, []string{"news"}) {
 		t.Errorf("gets %v", gets)
 	}
-	g.campaign("news", "n", "a@example.net", "b@example.net", "c@example.net", "nameless@example.net")
+	link := g.campaign("news", "n", "a@example.net", "b@example.net", "c@example.net", "nameless@example.net")["a@example.net"].link(t)
+	// Who comes back by the page comes back in the table too.
+	fill(t, strings.Replace(link, "/u/", "/p/", 1), url.Values{"do": {"save"}, "page": {"preferences"}, "was": {"news"}, "on": {"news", "promo"}})
+	g.wait("told the table", func() (string, bool) {
+		left := d.optOut(t, "a@example.net")
+		return strings.Join(left, " "), len(left) == 0
+	})
+	g.campaign("promo", "p", "a@example.net", "c@example.net", "nameless@example.net")
 	g.stop()
 }
 

@@ -86,7 +86,10 @@ func explainLane(w io.Writer, l *relay.LaneStatus) error {
 	say(l.Remedy)
 	say(l.BulkHeld)
 	say(l.BulkWaits)
-	say(l.Events)
+	say(l.Account)
+	if l.Events != "" {
+		say("events do not come in: " + l.Events)
+	}
 	return err
 }
 
