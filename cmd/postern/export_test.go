@@ -148,3 +148,20 @@ func ExplainLane(w io.Writer, l *relay.LaneStatus) error { return explainLane(w,
 
 // PerSecond is a rate for people.
 func PerSecond(rate float64) string { return perSecond(rate) }
+
+// Ask asks somebody who had complained for a confirmation.
+func Ask(ctx context.Context, cfg *Config, s *spool.Spool, x *directory.Index, user mail.Address, list string, at time.Time) (bool, error) {
+	keyring, err := optout.OpenKeyring(keyringPath(cfg))
+	if err != nil {
+		return false, err
+	}
+	fields, err := cfg.fields(x)
+	if err != nil {
+		return false, err
+	}
+	c := newConsents(cfg, s, x, nil, keyring, slog.New(slog.DiscardHandler))
+	if err := c.open(fields); err != nil {
+		return false, err
+	}
+	return c.ask(ctx, user, []string{list}, directory.Evidence{At: at, How: "page"})
+}
