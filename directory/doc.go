@@ -31,16 +31,51 @@
 // ([Index.Blocked]), and the reason why an unsubscribe works while DynamoDB is
 // down. The order of events:
 //
-//  1. OptOut puts three rows into one commit: that the address left the list,
-//     the ledger's line, and a pending word for the Store. Then it returns; what
-//     is told to the person after that is true, whatever crashes.
+//  1. OptOut puts its rows into one commit: that the address left the list, the
+//     ledger's line with its hash, the address's way to that line, a pending word
+//     for the Store, and, where it is asked for, that a notice is owed. Then it
+//     returns; what is told to the person after that is true, whatever crashes.
+//     Callers at the same time share the commit; who is alone waits for nobody.
 //  2. From that commit on Blocked says so, in any spelling of the address.
-//  3. Run tells the Store by Update, and again until it is told. A user whom the
-//     Store does not have settles the word.
+//  3. Run tells the Store by Update, and again until it is told: all words about one
+//     user at once, the latest about each list. A user whom the Store does not have
+//     settles the word.
+//  4. The notice is sent, and then Answered takes it from what is owed. A crash
+//     between the two sends it twice, never not at all.
+//
+// # What a person has left
 //
 // A person who leaves all lists ([AllLists], "*") is in the Store one who is not
 // subscribed and has "*" in OptOut. While it is there no import or sync can make
-// them subscribed; only Rejoin of "*" can.
+// them subscribed. Who comes back to one list ([Index.Consent], [Index.Choose]) is
+// subscribed again and has left all others, one by one. Who leaves every list one
+// by one stays subscribed.
+//
+// An opt-out that somebody wrote straight into the Store counts too: [Index.State]
+// shows both, and a consent makes a user who is not subscribed one who is, to that
+// list alone.
+//
+//   - An opt-out beats every later import and sync. Only a consent beats it: the
+//     person's own, or one that an import brings with a time after the opt-out
+//     ([Index.Agreed]). Each such consent counts once.
+//   - A consent never lifts a complaint's suppression; only the link in a mail that
+//     reached the person does ([Index.Confirmed]).
+//   - [Index.Restore] undoes an opt-out that was none, with an operator's evidence,
+//     and nothing that was not left.
+//   - A changed address keeps all of that ([Index.Moved]), and a word by the old one,
+//     which old mails still have, is a word about the new one.
+//
+// # The ledger
+//
+// The ledger has a line for everything that happened: opt-outs and consents, with
+// what the person was shown, restores, moves, notices, suppressions. It only
+// grows. Each line has the hash of itself and of the line before, and the head is
+// kept apart: [Index.VerifyLedger] names the first line that was edited, removed,
+// inserted or put elsewhere, and a tail that was cut off. Who could write the
+// file could also write it anew with other hashes; against that, note the head
+// ([Index.Head]) somewhere else, or keep what [Index.ExportLedger] writes.
+//
+// [Index.History] finds the lines of one address without reading the others.
 //
 // A suppression (a bounced address, say) blocks every mail; an opt-out blocks the
 // mail of its list, and ordinary mail not.
@@ -65,6 +100,6 @@
 // no placeholder is of that name. A list of suppressions goes in and out as CSV
 // ([Index.ImportSuppressions], [Index.ExportSuppressions]).
 //
-// The package never removes a ledger line, never lets an import overrule a
-// person's own word, and never sends anything.
+// The package never removes a ledger line, never lets an import without a later
+// consent overrule a person's own word, and never sends anything.
 package directory

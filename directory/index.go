@@ -45,6 +45,8 @@ type Index struct {
 	changed chan struct{} // a pending entry was written; for Run
 	commits commits
 
+	replaying sync.Mutex // one Replay at a time
+
 	mu     sync.RWMutex
 	fields map[string]string
 	lists  []string // all that are configured

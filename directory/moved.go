@@ -45,16 +45,16 @@ func moved(tx *bolt.Tx, from, to mail.Address, ev Evidence) error {
 	if err != nil || was.To == to {
 		return err
 	}
-	now := became{to, ev.At.UTC()}
-	// The new address's own row ends the way: no circle can come about.
-	if err := errors.Join(putJSON(b, []byte(from.Key()), now), putJSON(b, []byte(to.Key()), now)); err != nil {
+	if was.To.Key() == to.Key() {
+		from = was.To // that is known, and how it is written is new
+	}
+	if err := leadsTo(b, from, to, ev.At); err != nil {
 		return err
 	}
-	same := from.Key() == to.Key() // it is only written in another way
 	if err := carryLists(tx, from, to, ev); err != nil {
 		return err
 	}
-	if same {
+	if from.Key() == to.Key() {
 		return retell(tx, to)
 	}
 	if err := carrySuppression(tx, from, to); err != nil {
@@ -69,6 +69,21 @@ func moved(tx *bolt.Tx, from, to mail.Address, ev Evidence) error {
 		_, err = appendLedger(tx, came)
 	}
 	return err
+}
+
+// leadsTo makes the way from the old address to the new one, whose own row ends it: no
+// circle can come about. An address that is only written anew stays on its way.
+func leadsTo(b *bolt.Bucket, from, to mail.Address, at time.Time) error {
+	now := became{to, at.UTC()}
+	if from.Key() == to.Key() {
+		row, err := getJSON[became](b, []byte(to.Key()))
+		if err != nil || row.To != "" && row.To.Key() != to.Key() {
+			return err
+		}
+	} else if err := putJSON(b, []byte(from.Key()), now); err != nil {
+		return err
+	}
+	return putJSON(b, []byte(to.Key()), now)
 }
 
 // carryLists lets the new address have left what the old one has left; of both the

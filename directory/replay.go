@@ -119,8 +119,11 @@ func (x *Index) Pending() (n int, err error) {
 // too: there is nothing to change, and the index knows. An entry that the store
 // refuses for good stays pending and is told in the error. After three failures
 // in a row the store is taken to be down; the next Replay goes on behind them.
-// Replaying twice does no harm.
+// Replaying twice does no harm; one at a time does it, so that no earlier word
+// arrives after a later one.
 func (x *Index) Replay(ctx context.Context, store Store) (n int, err error) {
+	x.replaying.Lock()
+	defer x.replaying.Unlock()
 	x.mu.RLock()
 	at := x.resume
 	x.mu.RUnlock()

@@ -1,12 +1,10 @@
 package directory_test
 
 import (
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -456,24 +454,7 @@ func TestSuppressionsAtTheSameTimeAreAllKept(t *testing.T) {
 // TestAnIndexOfAnEarlierVersionIsReadOn opens testdata/index1.db.gz, which the
 // version before kinds and evidence wrote: it is never written anew.
 func TestAnIndexOfAnEarlierVersionIsReadOn(t *testing.T) {
-	f, err := os.Open("testdata/index1.db.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	old, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "optout.db")
-	if err := os.WriteFile(path, old, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	x := openIndex(t, path)
+	x := openIndex(t, fixture(t, "index1.db.gz"))
 	want := directory.Suppression{Address: "Gone@example.com", Kind: directory.KindManual, Reason: "550 5.1.1 no such user", At: at()}
 	wantSuppression(t, x, want)
 	if list, err := x.Suppressions("", 10); err != nil || len(list) != 2 || list[0] != want || list[1].Kind != directory.KindManual {

@@ -35,6 +35,11 @@ func Run(t *testing.T, open func(t *testing.T) directory.Store) {
 		{"an empty directory ends its scan", scanOfNone},
 		{"a foreign checkpoint is refused for good", foreignCheckpoint},
 		{"a call whose context has ended does nothing", endedContext},
+		{"the words of a person arrive in order", wordsInOrder},
+		{"a consent subscribes one who is not, to its list alone", consentOfOneNotSubscribed},
+		{"words make no users", wordsMakeNoGhosts},
+		{"opposite words at the same time end alike in index and store", oppositeWords},
+		{"a kill between store and index changes nothing", killedBetween},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
 	}
