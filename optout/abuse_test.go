@@ -70,7 +70,7 @@ func TestLinksThatDoNotWorkAreLimitedByNetworkAndThoseThatWorkAreNot(t *testing.
 
 func TestManyNetworksDoNotFillTheMemory(t *testing.T) {
 	p := newPage(t)
-	for i := range 30000 {
+	for i := range 10000 {
 		p.from(fmt.Sprintf("[2001:db8:%x::1]:9", i), "HEAD", "/u/x", "")
 	}
 	if n := p.LimitedNetworks(); n > 8192 {

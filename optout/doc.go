@@ -1,6 +1,6 @@
-// Package optout lets a recipient leave a list: the token in every list copy's
-// List-Unsubscribe header, the key ring that seals it, and the public page that
-// opens it.
+// Package optout lets a recipient choose what they receive: the token in every list
+// copy's List-Unsubscribe header, the key ring that seals it, and the public pages
+// that open it.
 //
 // # The token
 //
@@ -10,6 +10,10 @@
 // a token with one changed bit names nobody ([ErrToken]). The same copy has the
 // same token in every attempt, because the nonce is derived from what is sealed.
 //
+// A token has one purpose. That of a confirmation mail ([Keyring.SealConfirm]) is
+// sealed with other keys, works for seven days and opens nothing but the page that
+// confirms.
+//
 // # The key ring
 //
 // [OpenKeyring] reads data_dir/keyring.json (0600) and makes it when it is
@@ -17,25 +21,36 @@
 // adds a key and removes none. Who loses the file breaks every link that was
 // ever sent: back it up with the rest of data_dir.
 //
-// # The page
+// # The pages
 //
-// [Handler] serves base_url + "/u/" + token:
+// [Handler] serves three addresses below base_url. On each of them GET and HEAD change
+// nothing: there is no JavaScript and no form that sends itself, because mail scanners
+// follow links and run scripts. A POST is answered only after the change is on disk,
+// never with a redirect or a cookie, and again with 200 whenever it is repeated; what
+// cannot be stored is answered 503 with Retry-After.
 //
-//   - POST unsubscribes (RFC 8058 §3.1): no cookie, no login, no redirect, with
-//     or without the body List-Unsubscribe=One-Click. It answers 200 only after
-//     the opt-out is on disk, and again 200 whenever it is repeated. When the
-//     opt-out cannot be stored it answers 503 with Retry-After.
-//   - GET and HEAD change nothing: they show a page with a button that POSTs to
-//     the same address. There is no JavaScript and no form that sends itself,
-//     because mail scanners follow links and run scripts.
-//   - Anything that is not one of our tokens gets 400 and a sentence that says
-//     what to do.
+//   - "/u/" + token: POST leaves the token's list (RFC 8058 §3.1), whatever the body
+//     says. The page has one button.
+//   - "/p/" + token, where {{Preferences}} leads: every listed list with a box, and a
+//     button that leaves all. Only what the reader was shown and changed is changed. A
+//     POST that is not of this form leaves the token's list. After a complaint coming
+//     back needs a confirmation by mail; leaving never does.
+//   - "/c/" + token, from that mail: POST subscribes, unless the person has left since.
 //
-// A list that is no longer configured can still be left. "/p/" + token, where
-// {{Preferences}} leads, shows the same page until there is more to choose.
+// Whatever is not one of our tokens gets 400 and a page that says what to do, and from
+// the same network too often 429. A token that is ours is never held up. Punctuation
+// that a mail program has put behind a token is passed over.
+//
+// A list that is no longer configured can still be left.
+//
+// # The templates
+//
+// [Load] reads the pages from files (html/template, a style sheet, and the texts of
+// each language), each in place of the built-in one, and tries every page in every
+// language and state before anything is served.
 //
 // # What it never does
 //
-// It never shows, logs or redirects to an address or a token; the page names
-// the recipient only masked. It loads nothing from anywhere.
+// It never shows, logs or redirects to an address or a token; the pages name
+// the recipient only masked. They load nothing from anywhere.
 package optout

@@ -307,7 +307,7 @@ func TestPreferencesThatCannotBeStoredAreShownAgain(t *testing.T) {
 	}
 	w := p.do("POST", path, form, v.Encode())
 	body := w.Body.String()
-	if w.Code != 503 || w.Header().Get("Retry-After") == "" || !strings.Contains(body, "could not be saved") || strings.Contains(body, "space") {
+	if w.Code != 503 || w.Header().Get("Retry-After") == "" || !strings.Contains(body, "could not be saved in full") || strings.Contains(body, "space") {
 		t.Fatalf("%d %s", w.Code, body)
 	}
 	if again := formOf(t, body, "save"); !reflect.DeepEqual(again, v) {
