@@ -36,7 +36,7 @@ func TestALaneIsPausedAndResumed(t *testing.T) {
 		code       int
 		says       string
 	}{
-		{"/api/lanes/busan/pause", "", 404, `there is no lane "busan"`},
+		{"/api/lanes/busan/pause", "", 404, `there is no lane "busan"; the lanes are seoul main`},
 		{"/api/lanes/busan/resume", "", 404, "seoul main"},
 		{"/api/lanes/seoul%20main/explode", "", 400, "pause and resume can"},
 		{"/api/lanes/seoul%20main/pause", `{"reason":"` + strings.Repeat("x", 600) + `"}`, 400, "at most 500"},
@@ -86,6 +86,24 @@ func TestThePageSaysThatBulkMailWaitsForItsQuota(t *testing.T) {
 	b.login("boss", "open sesame")
 	if w := b.do("GET", "/", nil); !strings.Contains(w.Body.String(), "bulk mail has used its share") {
 		t.Error(w.Body)
+	}
+}
+
+// Of several lanes each word says of which it is, and a fast one's rate has no exponent.
+func TestThePageSaysWhichLaneIsMeant(t *testing.T) {
+	g := newGateway(t)
+	g.Lanes = func() []relay.LaneStatus {
+		return []relay.LaneStatus{{Name: "seoul", State: "running", Rate: 10_000, BulkHeld: "bulk mail waits", BulkWaits: "bulk mail has used its share", Events: "there is no queue"},
+			{Name: "busan", State: "running", Rate: 9.07478}}
+	}
+	b := newBrowser(t, newPages(g).Handler())
+	b.login("boss", "open sesame")
+	page := b.do("GET", "/", nil).Body.String()
+	for _, words := range []string{"<strong>seoul</strong>: bulk mail waits<", "<strong>seoul</strong>: bulk mail has used its share<", "<strong>seoul</strong>: events do not come in: there is no queue<",
+		`<bdi>bulk mail waits</bdi>`, `>10000</td>`, `>9.07</td>`} {
+		if !strings.Contains(page, words) {
+			t.Errorf("%q is not on the page:\n%s", words, page)
+		}
 	}
 }
 

@@ -37,7 +37,6 @@ func (x *Index) SoftBounce(ctx context.Context, addr mail.Address, at time.Time,
 	if err != nil {
 		return false, err
 	}
-	s.Reason = softReason(day, s.Evidence)
 	err = x.commit(ctx, func(tx *bolt.Tx) error {
 		suppressed, err = softBounce(tx, s, day)
 		return err
@@ -71,6 +70,7 @@ func softBounce(tx *bolt.Tx, s Suppression, day string) (suppressed bool, err er
 	if err := b.Delete(key); err != nil {
 		return false, err
 	}
+	s.Reason = softReason(days[len(days)-1], s.Evidence) // events come in any order
 	v, err := suppress(tx, s)
 	return v == added, err
 }

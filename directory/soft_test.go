@@ -47,7 +47,7 @@ func TestFiveDaysWithinThirtySuppress(t *testing.T) {
 		t.Fatal("the fifth day does not suppress")
 	}
 	s, _, err := x.Suppression("kim@example.com")
-	if err != nil || s.Kind != directory.KindSoftBounces || s.Reason != "mail did not reach it on 5 days within 30, the last time on 2026-12-07: 452 4.2.2 mailbox full" || s.Evidence.Status != "4.2.2" || !s.At.Equal(day(15)) {
+	if err != nil || s.Kind != directory.KindSoftBounces || s.Reason != "mail did not reach it on 5 days within 30, the last time on 2026-12-21: 452 4.2.2 mailbox full" || s.Evidence.Status != "4.2.2" || !s.At.Equal(day(15)) {
 		t.Errorf("%+v, %v", s, err)
 	}
 	if soft(t, x, "kim@example.com", day(16)) {

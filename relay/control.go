@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"postern/spool"
@@ -153,7 +154,7 @@ type NoLaneError struct {
 }
 
 func (e *NoLaneError) Error() string {
-	return fmt.Sprintf("there is no lane %q; the lanes are %v", e.Name, e.Lanes)
+	return fmt.Sprintf("there is no lane %q; the lanes are %s", e.Name, strings.Join(e.Lanes, ", "))
 }
 
 // tryNow lets a paused lane be tried without waiting.

@@ -55,7 +55,8 @@ type gate struct {
 	inFlight int
 	unknown  int // Uncertain results since upstream was last reached
 	quota    quota
-	spent    bool // the quota is, as far as was told
+	unasked  string // why the account could not be asked the last time; "": it answered
+	spent    bool   // the quota is, as far as was told
 
 	byHand   string // why somebody paused the lane; "": nobody did
 	bulkHeld string // why bulk mail waits; "": it does not
@@ -89,8 +90,8 @@ func (g *gate) allow(room spool.Room, now time.Time) (spool.Room, time.Time) {
 	if g.rate > 0 {
 		g.ease(now)
 		n := g.lookahead()
-		bulk := max(0, n-g.ahead[1])
-		room.All, room.Bulk = min(room.All, bulk+max(0, n-g.ahead[0])), min(room.Bulk, bulk)
+		both := max(0, 2*n-g.ahead[0]-g.ahead[1]) // transactional copies may take what bulk leaves
+		room.All, room.Bulk = min(room.All, both), min(room.Bulk, max(0, n-g.ahead[1]))
 	}
 	return room, time.Time{}
 }

@@ -66,26 +66,28 @@ func (l *lane) untilAsked(now time.Time) time.Duration {
 // until ctx ends.
 func (l *lane) govern(ctx context.Context) {
 	defer func() { l.remember(context.WithoutCancel(ctx)) }()
-	ask := time.NewTimer(l.untilAsked(time.Now()))
-	defer ask.Stop()
-	var look <-chan time.Time
-	looked := time.Time{}
-	for {
+	look, looked := true, time.Time{}
+	for ctx.Err() == nil {
+		if l.untilAsked(time.Now()) == 0 {
+			l.ask(ctx)
+			look, looked = true, time.Time{}
+		}
+		now := time.Now()
+		next := max(l.untilAsked(now), time.Millisecond)
+		if wait := looked.Add(lookEvery).Sub(now); look && wait > 0 {
+			next = min(next, wait)
+		} else if look {
+			l.foresee(ctx)
+			look, looked = false, now
+		}
+		timer := time.NewTimer(next)
 		select {
 		case <-ctx.Done():
-			return
-		case <-ask.C:
-			l.ask(ctx)
-			ask.Reset(l.untilAsked(time.Now()))
-			look = time.After(0)
+		case <-timer.C:
 		case <-l.governor.stir:
-			if look == nil {
-				look = time.After(time.Until(looked.Add(lookEvery)))
-			}
-		case looked = <-look:
-			look = nil
-			l.foresee(ctx)
+			look = true
 		}
+		timer.Stop()
 	}
 }
 
@@ -107,6 +109,7 @@ func (l *lane) ask(ctx context.Context) {
 		l.unanswered(err)
 	} else {
 		l.governor.told = ""
+		l.gate.cannotAsk("")
 		if l.gate.learn(a, before, asked, now) {
 			l.report()
 		}
@@ -121,6 +124,7 @@ func (l *lane) ask(ctx context.Context) {
 // unanswered logs, once, that the account cannot be asked.
 func (l *lane) unanswered(err error) {
 	words, _ := explain(err)
+	l.gate.cannotAsk(words)
 	if words == l.governor.told {
 		return
 	}
@@ -155,4 +159,11 @@ func (g *gate) lastAnswer() (a Account, sent int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.quota.account, g.quota.total
+}
+
+// cannotAsk notes, for people, why the account does not answer.
+func (g *gate) cannotAsk(why string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.unasked = why
 }

@@ -256,8 +256,13 @@ func TestWithoutThePermissionToAskTheLaneWorks(t *testing.T) {
 		if n := strings.Count(log.String(), "ses:GetAccount"); n != 1 {
 			t.Errorf("the log says so %d times:\n%s", n, log.String())
 		}
-		if st := r.Lanes()[0]; st.State != "running" || st.Rate != 0 || st.Quota != nil {
+		if st := r.Lanes()[0]; st.State != "running" || st.Rate != 0 || st.Quota != nil || !strings.Contains(st.Account, "ses:GetAccount") {
 			t.Errorf("%+v", st)
+		}
+		p.set(func() { p.refuse = nil })
+		pass(2 * time.Minute)
+		if st := r.Lanes()[0]; st.Account != "" {
+			t.Errorf("it has answered, and the lane says %q", st.Account)
 		}
 	})
 }

@@ -66,6 +66,7 @@ type LaneStatus struct {
 	BulkHeld  string     `json:"bulk_held,omitempty"`  // why bulk mail alone waits, until somebody resumes the lane
 	Events    string     `json:"events,omitempty"`     // what keeps the events of its copies from coming in; "": nothing is known to
 	BulkWaits string     `json:"bulk_waits,omitempty"` // why bulk mail alone waits, until its share of the quota is free again
+	Account   string     `json:"account,omitempty"`    // what is worth knowing of the account: that it cannot be asked, that it is in the sandbox or under review
 	Until     time.Time  `json:"until,omitzero"`       // when a paused lane is tried again, or a slowed one is as fast as before, about
 	Rate      float64    `json:"rate,omitempty"`       // copies a second it may send now; 0: no limit
 	Limit     float64    `json:"limit,omitempty"`      // what configuration and account allow; 0: no limit is known

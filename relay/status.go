@@ -2,6 +2,7 @@ package relay
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"postern/mail"
@@ -32,12 +33,26 @@ func remedyFor(class mail.Class, lane string) string {
 	return ""
 }
 
+// accountWords are what an administrator should know of the account; "": nothing.
+func (g *gate) accountWords() string {
+	switch a := g.quota.account; {
+	case g.unasked != "":
+		return "the account cannot be asked for its rate and quota, so that they are not known or out of date: " + g.unasked
+	case a.Sandbox && !g.quota.answered.IsZero():
+		return "the account is in the sandbox: mail reaches verified addresses only; ask the provider for production access"
+	case strings.EqualFold(a.Enforcement, "PROBATION"):
+		return "the provider reviews the account because of its bounces or complaints, and may stop it: look at the account's health there"
+	}
+	return ""
+}
+
 // status says how the lane is. s has its name already.
 func (g *gate) status(s *LaneStatus, now time.Time, in *time.Location) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.ease(now)
 	s.State, s.Rate, s.Limit, s.InFlight, s.BulkHeld, s.Quota = "running", g.rate, g.limit, g.inFlight, g.bulkHeld, g.quota.shown(now)
+	s.Account = g.accountWords()
 	spent := g.quota.left(now) < 1
 	if !spent && g.quota.bulkLeft(now) < 1 {
 		s.BulkWaits = "bulk mail has used its share of the account's quota of " + grouped(g.quota.account.Max24) +

@@ -40,3 +40,21 @@ func TestAMessageIsStoppedBeforeTheNextTurn(t *testing.T) {
 		})
 	}
 }
+
+// What is claimed has begun, and is uncertain after kill -9: on a slow lane that must not
+// be as many as the lane has places.
+func TestFewCopiesAreClaimedAheadOnASlowLane(t *testing.T) {
+	for _, p := range []mail.Priority{mail.Transactional, mail.Bulk} {
+		synctest.Test(t, func(t *testing.T) {
+			s := start(t, newUpstream(nil), func(c *relay.Config) { c.Lanes[0].Rate, c.Lanes[0].Concurrency = 0.2, 10 })
+			id := accept(t, s, mail.Message{Priority: p}, 20)
+			pass(2 * time.Second)
+			synctest.Wait()
+			m := state(t, s, id)
+			if n := m.Counts[mail.InFlight]; n < 1 || n > 2 {
+				t.Errorf("%s: %d copies are under way", p, n)
+			}
+			until(t, s, id, mail.Done)
+		})
+	}
+}

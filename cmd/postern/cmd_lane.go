@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"postern/relay"
@@ -85,15 +86,27 @@ func explainLane(w io.Writer, l *relay.LaneStatus) error {
 	say(l.Remedy)
 	say(l.BulkHeld)
 	say(l.BulkWaits)
-	say(l.Events)
+	say(l.Account)
+	if l.Events != "" {
+		say("events do not come in: " + l.Events)
+	}
 	return err
 }
 
+// perSecond is a rate for people: one that grows again has many digits.
 func perSecond(rate float64) string {
 	if rate <= 0 {
 		return "-"
 	}
-	return strconv.FormatFloat(rate, 'f', -1, 64) + "/s"
+	digits := 0
+	if rate < 100 {
+		digits = 2
+	}
+	text := strconv.FormatFloat(rate, 'f', digits, 64)
+	if digits > 0 {
+		text = strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
+	}
+	return text + "/s"
 }
 
 func moment(t time.Time, where *time.Location) string {

@@ -20,3 +20,11 @@ func TestALaneIsExplainedWithAllThatWaits(t *testing.T) {
 		}
 	}
 }
+
+func TestARateIsReadable(t *testing.T) {
+	for rate, want := range map[float64]string{0: "-", 14: "14/s", 0.2: "0.2/s", 9.07478160677778: "9.07/s", 99.999: "100/s", 1234.5678: "1235/s", 10_000: "10000/s", 0.05: "0.05/s"} {
+		if got := main.PerSecond(rate); got != want {
+			t.Errorf("%v is %q, want %q", rate, got, want)
+		}
+	}
+}

@@ -140,3 +140,6 @@ func ListenProblem(key, address string, err error) error { return listenProblem(
 
 // ExplainLane says in words why a lane is as it is.
 func ExplainLane(w io.Writer, l *relay.LaneStatus) error { return explainLane(w, l) }
+
+// PerSecond is a rate for people.
+func PerSecond(rate float64) string { return perSecond(rate) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"postern/directory"
@@ -118,7 +119,7 @@ func (a *App) publicPages(pages http.Handler) (http.Handler, error) {
 		return nil, fmt.Errorf("lane.ses.events_topic: %w", err)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // a ServeMux would redirect one-clicks
-		if r.URL.Path == "/events/sns" {
+		if strings.HasSuffix(r.URL.Path, "/events/sns") { // below the path of base_url, where it has one
 			h.ServeHTTP(w, r)
 			return
 		}

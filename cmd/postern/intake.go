@@ -400,7 +400,8 @@ func (in *intake) listMessage(ctx context.Context, sub *mail.Submitter, env mail
 		in.log.Warn("a large picture is not hosted", "message", id, "list", d.ID, "why", why)
 	}
 	m := in.message(id, sub, env, raw, now)
-	m.List, m.Lane, m.State = &policy, d.Lane, mail.Expanding
+	// Bulk, whoever sends it: a campaign takes nothing of what is kept for orders, and breakers hold it.
+	m.List, m.Lane, m.State, m.Priority = &policy, d.Lane, mail.Expanding, mail.Bulk
 	m.HeaderFrom, m.Subject = c.HeaderFrom(), c.Subject()
 	m.Fields, m.Required = c.Fields(), c.Required()
 	m.TokenKey = in.keyring.Newest()

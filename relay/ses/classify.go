@@ -120,6 +120,9 @@ func byStatus(status int, text string) *mail.Error {
 	case status/100 == 2:
 		return of(mail.Uncertain, "Amazon SES answered HTTP %d (%s) in a way that cannot be read; the copy was probably sent")
 	}
+	if text == "" || text == "UnknownError" { // SES names its errors: this is of somebody between
+		return &mail.Error{Class: mail.Unreachable, Public: fmt.Sprintf("HTTP %d came in place of an answer of Amazon SES; nothing was sent. A proxy or a log-in page may be in between", status)}
+	}
 	return of(mail.Temporary, "Amazon SES refuses with HTTP %d: %s")
 }
 

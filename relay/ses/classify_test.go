@@ -67,6 +67,8 @@ func TestEveryErrorHasItsClass(t *testing.T) {
 		{"504", answered(504, errors.New("not JSON")), mail.Uncertain, "Gateway Timeout"},
 		{"413", answered(413, generic("UnknownError", "")), mail.Permanent, "too large"},
 		{"429 without a name", answered(429, generic("UnknownError", "")), mail.Throttled, "HTTP 429"},
+		{"a page of somebody between", answered(404, generic("UnknownError", "")), mail.Unreachable, "HTTP 404 came in place of an answer"},
+		{"a log-in page", answered(302, generic("UnknownError", "")), mail.Unreachable, "log-in page"},
 		{"some other 4xx", answered(418, generic("Strange", "teapot")), mail.Temporary, "teapot"},
 		{"200 that cannot be read", answered(200, &smithy.DeserializationError{Err: errors.New("eof")}), mail.Uncertain, "probably sent"},
 	} {

@@ -189,12 +189,15 @@ func (s *Sender) Account(ctx context.Context) (relay.Account, error) {
 		return relay.Account{}, unasked(classify(err, p.stage()))
 	}
 	q := out.SendQuota
-	if q == nil || q.MaxSendRate == 0 && q.Max24HourSend == 0 {
+	if q == nil || q.MaxSendRate == 0 && q.Max24HourSend == 0 || !plausible(q.MaxSendRate) || !plausible(q.Max24HourSend) || !plausible(q.SentLast24Hours) {
 		return relay.Account{}, &mail.Error{Public: "the answer to GetAccount holds no sending quota"}
 	}
 	return relay.Account{Rate: q.MaxSendRate, Max24: q.Max24HourSend, Sent24: q.SentLast24Hours,
 		Sandbox: !out.ProductionAccessEnabled, Paused: !out.SendingEnabled, Enforcement: aws.ToString(out.EnforcementStatus)}, nil
 }
+
+// plausible is false for what no account has: the protocol also carries NaN and infinity.
+func plausible(n float64) bool { return n >= -1 && n <= 1e12 }
 
 // unasked is why GetAccount did not answer, and what to do.
 func unasked(e *mail.Error) *mail.Error {

@@ -355,6 +355,8 @@ func TestAnAccountThatDoesNotSayWhatItMaySend(t *testing.T) {
 		"without the permission": {403, "AccessDeniedException", `{"message":"User x is not authorized"}`, "the permission ses:GetAccount is missing"},
 		"failing":                {500, "InternalFailure", `{}`, "Amazon SES does not say what the account may send"},
 		"an emulator's":          {200, "", `{}`, "the answer to GetAccount holds no sending quota"},
+		"of no number":           {200, "", `{"SendQuota":{"MaxSendRate":"NaN","Max24HourSend":-1}}`, "the answer to GetAccount holds no sending quota"},
+		"of no end":              {200, "", `{"SendQuota":{"MaxSendRate":14,"Max24HourSend":"Infinity"}}`, "the answer to GetAccount holds no sending quota"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			asked := 0
