@@ -66,7 +66,7 @@ func (x *Index) OptOut(ctx context.Context, userKey mail.Address, list string, e
 func (x *Index) Consent(ctx context.Context, userKey mail.Address, list string, ev Evidence) error {
 	known := x.allLists()
 	_, err := x.say(ctx, "consent", userKey, []string{list}, func(tx *bolt.Tx, user mail.Address) ([]Entry, error) {
-		return consent(tx, user, list, known, ev)
+		return consent(tx, user, list, known, nil, ev)
 	})
 	return err
 }
@@ -119,7 +119,8 @@ func (x *Index) Restore(ctx context.Context, userKey mail.Address, list string, 
 // Confirmed is a consent that comes from the link in a confirmation mail. It proves
 // that the mailbox is there and that its owner wants mail: so the same commit
 // lifts a suppression by a complaint or by bounces. What a person or a file has
-// suppressed stays so.
+// suppressed stays so. Whose complaint came in a file, and so has left no list, comes
+// back to this list alone, as after any other complaint: they have chosen no other.
 func (x *Index) Confirmed(ctx context.Context, userKey mail.Address, list string, ev Evidence) error {
 	known := x.allLists()
 	_, err := x.say(ctx, "confirmed consent", userKey, []string{list}, func(tx *bolt.Tx, user mail.Address) ([]Entry, error) {
@@ -133,7 +134,10 @@ func (x *Index) Confirmed(ctx context.Context, userKey mail.Address, list string
 				return nil, err
 			}
 		}
-		return consent(tx, user, list, known, ev)
+		if row.Kind == KindComplaint && !row.OffLists {
+			return consent(tx, user, list, known, []string{AllLists}, ev)
+		}
+		return consent(tx, user, list, known, nil, ev)
 	})
 	return err
 }
@@ -184,7 +188,7 @@ func leaveList(tx *bolt.Tx, user mail.Address, list string, ev Evidence) ([]Entr
 	return p.changed, p.write()
 }
 
-func consent(tx *bolt.Tx, user mail.Address, list string, known []string, ev Evidence) ([]Entry, error) {
+func consent(tx *bolt.Tx, user mail.Address, list string, known, gone []string, ev Evidence) ([]Entry, error) {
 	p, err := readPerson(tx, user, ev)
 	if err != nil {
 		return nil, err
@@ -199,11 +203,10 @@ func consent(tx *bolt.Tx, user mail.Address, list string, known []string, ev Evi
 	if err != nil {
 		return nil, err
 	}
-	var anew []string
 	if !again {
-		anew = []string{list}
+		gone = append([]string{list}, gone...)
 	}
-	if err := p.join([]string{list}, known, anew, entryConsent); err != nil {
+	if err := p.join([]string{list}, known, gone, entryConsent); err != nil {
 		return nil, err
 	}
 	return p.changed, p.write()

@@ -251,6 +251,25 @@ func TestOnlyAConfirmationLiftsAComplaint(t *testing.T) {
 	wantBlocked(t, x, "lee@example.com", "promo", "suppressed")
 }
 
+// A complaint that came in a file has taken nobody off a list, and the page shows its
+// person no list as received all the same: what they confirm is all that they chose.
+func TestWhoConfirmsAfterAComplaintOfAFileGetsThatListAlone(t *testing.T) {
+	x, store := newIndex(t), users(t, kim)
+	x.SetLists(lists())
+	suppress(t, x, directory.Suppression{Address: kim, Kind: directory.KindComplaint, Reason: "abuse", At: day(0)})
+	for _, id := range []string{"promo", "vip", "promo"} { // the last one is the link, pressed twice
+		if err := x.Confirmed(t.Context(), kim, id, on(3, "confirmed")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantBlocked(t, x, kim, "promo", "")
+	wantBlocked(t, x, kim, "vip", "")
+	wantBlocked(t, x, kim, "news", "unsubscribed")
+	tellAll(t, x, store)
+	wantUser(t, store, kim, true, "news")
+	wantHistory(t, x, kim, "suppress ", "unsuppress ", "consent promo", "consent vip")
+}
+
 func TestARestoreNeedsAnOptOutAndItsEvidence(t *testing.T) {
 	x, store := newIndex(t), users(t, kim)
 	why := on(1, "boss")

@@ -81,11 +81,11 @@ func (a *App) build() error {
 	if _, found, _ := keys.For(a.cfg.Notices.From); !found {
 		a.log.Warn("notices.from has no [[dkim]] key: notices go out unsigned, and some receivers will refuse them", "from", a.cfg.Notices.From)
 	}
-	keyring, err := optout.OpenKeyring(keyringPath(a.cfg))
-	if err != nil {
+	if err := a.openData(); err != nil {
 		return dataProblem(a.cfg.DataDir, err)
 	}
-	if err := a.openData(); err != nil {
+	keyring, err := openKeyring(a.cfg, a.spool, a.index)
+	if err != nil {
 		return dataProblem(a.cfg.DataDir, err)
 	}
 	fields, err := a.cfg.fields(a.index)

@@ -26,19 +26,24 @@ func (optoutCmd) Help() string {
   postern optout letters /etc/postern/letters`
 }
 
-type optoutRotateCmd struct{}
+type optoutRotateCmd struct {
+	Lost bool `help:"Go on without a key ring that is lost for good, while the gateway does not run: links that were sent with its keys stay dead."`
+}
 
 func (optoutRotateCmd) Help() string {
 	return `A new random key is added to keyring.json in data_dir. It seals the links of what is accepted from now on; every older key goes on opening the links that it has sealed, for ever. Works while the gateway runs, which takes the new key at once, and while it does not.
 
-Back the file up again afterwards: who loses it breaks every link that was ever sent.
+Back the file up again afterwards: who loses it breaks every link that was ever sent. So the gateway does not start without it, once it has sent mail: put it back from a backup. With --lost a new one is made instead.
 
 Example:
 
   postern optout rotate`
 }
 
-func (optoutRotateCmd) Run(s *session) error {
+func (c optoutRotateCmd) Run(s *session) error {
+	if c.Lost {
+		return c.replace(s)
+	}
 	conn, cfg, err := s.control()
 	if err != nil {
 		return err
@@ -51,6 +56,19 @@ func (optoutRotateCmd) Run(s *session) error {
 		return err
 	}
 	_, err = fmt.Fprintf(s.stdout, "Key %d seals new links from now on; links of the older keys go on working. Back up %s again.\n", made.Key, keyringPath(cfg))
+	return err
+}
+
+func (optoutRotateCmd) replace(s *session) error {
+	cfg, err := LoadOffline(s.config)
+	if err != nil {
+		return err
+	}
+	key, err := replaceKeyring(cfg, newLog(s.stderr, LogConfig{Level: "warn", Format: cfg.Log.Format}))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(s.stdout, "Key %d seals new links from now on. Links that were sealed by a lost key do not work any more: who wants to leave by one reads that it does not work, and may write to you. Back up %s.\n", key, keyringPath(cfg))
 	return err
 }
 

@@ -8,8 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"postern/directory"
 	"postern/expand"
 	"postern/mail"
+	"postern/optout"
 	"postern/relay"
 	"postern/smtpd"
 	"postern/spool"
@@ -134,7 +136,10 @@ func NewPatientProgress(w io.Writer) (show func(string, ...any), clear func()) {
 }
 
 // The sentences about what the machine refuses.
-func MakeDataDir(dir string, uid int) error              { return makeDataDir(dir, uid) }
+func MakeDataDir(dir string, uid int) error { return makeDataDir(dir, uid) }
+func OpenKeyring(cfg *Config, s *spool.Spool, x *directory.Index) (*optout.Keyring, error) {
+	return openKeyring(cfg, s, x)
+}
 func DataProblem(dir string, err error) error            { return dataProblem(dir, err) }
 func ListenProblem(key, address string, err error) error { return listenProblem(key, address, err) }
 
@@ -143,3 +148,20 @@ func ExplainLane(w io.Writer, l *relay.LaneStatus) error { return explainLane(w,
 
 // PerSecond is a rate for people.
 func PerSecond(rate float64) string { return perSecond(rate) }
+
+// Ask asks somebody who had complained for a confirmation.
+func Ask(ctx context.Context, cfg *Config, s *spool.Spool, x *directory.Index, user mail.Address, list string, at time.Time) (bool, error) {
+	keyring, err := optout.OpenKeyring(keyringPath(cfg))
+	if err != nil {
+		return false, err
+	}
+	fields, err := cfg.fields(x)
+	if err != nil {
+		return false, err
+	}
+	c := newConsents(cfg, s, x, nil, keyring, slog.New(slog.DiscardHandler))
+	if err := c.open(fields); err != nil {
+		return false, err
+	}
+	return c.ask(ctx, user, []string{list}, directory.Evidence{At: at, How: "page"})
+}

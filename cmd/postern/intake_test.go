@@ -51,26 +51,41 @@ func TestARepetitionToMoreRecipientsLosesNobody(t *testing.T) {
 // may bring the mail of a stranger.
 func TestAnUnsubscribeMailAsMailProgramsWriteIt(t *testing.T) {
 	g := newGateway(t, maildirLane)
-	g.csv("a@example.net,Kim,Female,true")
+	word := func(charset, s string) string {
+		return "=?" + charset + "?B?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?="
+	}
+	subjects := map[string]func(token string) string{
+		"words@example.net":  func(t string) string { return word("utf-8", t[:30]) + "\r\n " + word("utf-8", t[30:]) },
+		"korean@example.net": func(t string) string { return word("ks_c_5601-1987", t) },
+		"folded@example.net": func(t string) string { return t[:50] + "\r\n " + t[50:] },
+		// What servers and people put before a subject.
+		"tagged@example.net": func(t string) string { return "[EXTERNAL]\r\n " + t },
+		"reply@example.net":  func(t string) string { return "Re: " + t },
+		"plain@example.net":  func(t string) string { return "unsubscribe " + t },
+	}
+	var rows []string
+	for user := range subjects {
+		rows = append(rows, user+",Kim,Female,true")
+	}
+	g.csv(rows...)
 	g.serve()
 	g.mustSubmit("promo@lists.example.com", hello)
 	g.settled("done")
-	link := g.reached("a@example.net")["a@example.net"].link(t)
-	token := link[strings.LastIndex(link, "/")+1:]
-	word := func(s string) string {
-		return "=?utf-8?B?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?="
-	}
 	c, err := smtp.Dial(g.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	text := "Subject: " + word(token[:30]) + "\r\n " + word(token[30:]) + "\r\n\r\n\r\n"
-	if err := c.SendMail("kim@elsewhere.example", []string{"unsubscribe@lists.example.com"}, strings.NewReader(text)); err != nil {
-		t.Fatal(err)
-	}
-	if out := g.run("users", "show", "a@example.net", "--json"); !strings.Contains(out, `"promo"`) {
-		t.Errorf("the user still receives: %s", out)
+	copies := g.byAddress()
+	for user, subject := range subjects {
+		link := copies[user].link(t)
+		text := "Subject: " + subject(link[strings.LastIndex(link, "/")+1:]) + "\r\n\r\n\r\n"
+		if err := c.SendMail("kim@elsewhere.example", []string{"unsubscribe@lists.example.com"}, strings.NewReader(text)); err != nil {
+			t.Errorf("%s: %v", user, err)
+		}
+		if out := g.run("users", "history", user); !strings.Contains(out, "has left promo") {
+			t.Errorf("%s still receives: %s", user, out)
+		}
 	}
 	g.stop()
 }

@@ -11,7 +11,6 @@ import (
 	"postern/admin"
 	"postern/directory"
 	"postern/expand"
-	"postern/optout"
 	"postern/relay"
 	"postern/spool"
 )
@@ -26,7 +25,7 @@ func openOffline(cfg *Config, log *slog.Logger) (http.Handler, io.Closer, error)
 	if err := o.open(log); err != nil {
 		return nil, nil, dataProblem(cfg.DataDir, errors.Join(err, o.Close()))
 	}
-	keyring, err := optout.OpenKeyring(keyringPath(cfg))
+	keyring, err := openKeyring(cfg, o.spool, o.index)
 	if err != nil {
 		return nil, nil, dataProblem(cfg.DataDir, errors.Join(err, o.Close()))
 	}

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"postern/admin"
@@ -29,6 +29,7 @@ type consents struct {
 	store   directory.Store
 	keyring *optout.Keyring
 	letters *letters.Writer // set by open, for a gateway
+	asking  sync.Mutex
 	log     *slog.Logger
 }
 
@@ -36,8 +37,6 @@ func newConsents(cfg *Config, s *spool.Spool, index *directory.Index, store dire
 	index.SetLists(ids(cfg.Lists)) // who has left all and comes back to one stays away from the others
 	return &consents{cfg: cfg, spool: s, index: index, store: store, keyring: keyring, log: log}
 }
-
-func keyringPath(cfg *Config) string { return filepath.Join(cfg.DataDir, "keyring.json") }
 
 // open reads the texts of letters, so that a mistake stops the start.
 func (c *consents) open(fields *expand.Fields) (err error) {
@@ -209,13 +208,25 @@ func (c *consents) ask(ctx context.Context, user mail.Address, lists []string, e
 	if len(lists) == 0 {
 		return false, errors.New("a confirmation needs a list")
 	}
-	ok, err := c.index.AskConfirmation(ctx, user, lists[0], ev)
-	if err != nil || !ok {
+	// The letter first: what the ledger says was sent is in the spool. Whoever presses
+	// twice at once waits here.
+	c.asking.Lock()
+	defer c.asking.Unlock()
+	past, err := c.index.History(user)
+	if err != nil || slices.ContainsFunc(past, func(e directory.Entry) bool { return e.Kind == "asked" && ev.At.Sub(e.At) < askEvery }) {
 		return false, err
 	}
 	link := c.page("/c/", c.keyring.SealConfirm(optout.Confirmation{Lists: lists, User: user, At: ev.At}))
-	return true, c.letters.Confirm(ctx, user, lists[0], link)
+	if err := c.letters.Confirm(ctx, user, lists[0], link); err != nil {
+		return false, err
+	}
+	_, err = c.index.AskConfirmation(ctx, user, lists[0], ev)
+	return err == nil, err
 }
+
+// askEvery is for how long nobody is asked again, as [directory.Index.AskConfirmation]
+// has it.
+const askEvery = 24 * time.Hour
 
 // confirm is the consent by that mail's link.
 func (c *consents) confirm(ctx context.Context, user mail.Address, lists []string, ev directory.Evidence) error {

@@ -6,12 +6,17 @@ import (
 	"mime"
 	netmail "net/mail"
 	"net/textproto"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/emersion/go-message/charset"
 
 	"postern/directory"
 	"postern/expand"
 	"postern/mail"
+	"postern/optout"
 	"postern/spool"
 )
 
@@ -82,11 +87,7 @@ func (in *intake) leaveByMail(ctx context.Context, sub *mail.Submitter, body *sp
 	if err != nil {
 		return nil, full(err)
 	}
-	token := headerValue(raw, "Subject")
-	if decoded, err := new(mime.WordDecoder).DecodeHeader(token); err == nil {
-		token = decoded
-	}
-	claim, err := in.keyring.Open(strings.Join(strings.Fields(token), ""))
+	claim, err := in.claimIn(headerValue(raw, "Subject"))
 	if err != nil {
 		return nil, mail.Refuse(550, "5.6.0", "this address only takes the unsubscribe mail that a List-Unsubscribe header asks for, with its code as the subject; the code is missing or damaged")
 	}
@@ -99,6 +100,26 @@ func (in *intake) leaveByMail(ctx context.Context, sub *mail.Submitter, body *sp
 		return nil
 	}, nil
 }
+
+// inSubject finds what may be a token, whose shortest has more than 80 characters.
+var inSubject = regexp.MustCompile(`[A-Za-z0-9_-]{80,}`)
+
+// claimIn opens the token in a subject: folded, encoded, and with what people, programs
+// and servers put before it ("Re:", "[EXTERNAL]"). The seal decides.
+func (in *intake) claimIn(subject string) (optout.Claim, error) {
+	if decoded, err := (&mime.WordDecoder{CharsetReader: charset.Reader}).DecodeHeader(subject); err == nil {
+		subject = decoded
+	}
+	whole := strings.Join(strings.Fields(subject), "")
+	for _, token := range slices.Concat(inSubject.FindAllString(subject, maxCodes), []string{whole}, inSubject.FindAllString(whole, maxCodes)) {
+		if claim, err := in.keyring.Open(token); err == nil {
+			return claim, nil
+		}
+	}
+	return optout.Claim{}, optout.ErrToken
+}
+
+const maxCodes = 4 // that are tried
 
 // leavingMail is what the ledger keeps of an unsubscribe mail beside what it did: who says
 // that they wrote it, and when. The subject is a code that still works, so it is not kept.
