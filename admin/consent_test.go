@@ -37,6 +37,7 @@ type personAnswer struct {
 	Left    []string `json:"left"`
 	Entries []struct {
 		Number  uint64 `json:"number"`
+		Address string `json:"address"`
 		Kind    string `json:"kind"`
 		List    string `json:"list"`
 		How     string `json:"how"`
@@ -115,8 +116,8 @@ func TestLeavingAndRestoringByHand(t *testing.T) {
 	if !slices.Equal(steps, want) || !slices.Equal(p.Left, []string{"news"}) {
 		t.Errorf("%q, left %q", steps, p.Left)
 	}
-	if p.Entries[1].How != "an administrator at the command line" {
-		t.Errorf("by %q", p.Entries[1].How)
+	if e := p.Entries[1]; e.How != "an administrator at the command line" || e.Address != "Min@example.net" {
+		t.Errorf("of %q, which the directory writes as Min@example.net, by %q", e.Address, e.How)
 	}
 	owed, err := g.Index.Unanswered(10)
 	if err != nil || len(owed) != 1 || owed[0].List != "news" {

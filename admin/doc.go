@@ -21,6 +21,12 @@
 //	GET   /api/users?limit=                      one user a line
 //	GET   /api/users/EMAIL    PATCH /api/users/EMAIL
 //	POST  /api/users/import   GET   /api/users/export     CSV
+//	GET   /api/users/EMAIL/history               what they get and left, and the ledger's entries
+//	POST  /api/users/EMAIL/leave                 {"list" or "all", "evidence"}
+//	POST  /api/users/EMAIL/restore               {"list", "evidence", "dry_run"}
+//	GET   /api/ledger/verify  GET   /api/ledger/export
+//	POST  /api/optout/rotate
+//	GET   /api/consent/due    POST  /api/consent/remind?limit=
 //	GET   /api/fields                            learnt fields: name and type
 //	GET   /api/suppressions?after=&limit=&kind=&since=    by address
 //	POST  /api/suppressions                      {"addresses", "reason"}
@@ -39,7 +45,8 @@
 //
 // GET changes nothing. A form bears the session's token, and requests of other
 // origins are refused. A viewer sees messages, suppressions and lanes and has no
-// buttons; SMTP sessions, which show who connects, are for administrators.
+// buttons; SMTP sessions, which show who connects, and the page of one person are for
+// administrators.
 // Sessions live in memory, end after an hour without a request or twelve in all,
 // and a restart ends them. While no user has a password, `postern admin login`
 // prints a link that works once, for ten minutes, and only by its button.

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	bolt "go.etcd.io/bbolt"
 
 	"postern/directory"
 	"postern/mail"
@@ -411,4 +414,33 @@ func seoul(t *testing.T) *time.Location {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// Somebody with an editor for the file makes of a refusal one of another list.
+func TestAnEditedLedgerIsFoundOut(t *testing.T) {
+	g := newGateway(t, maildirLane)
+	g.csv("a@example.net,A,Female,true")
+	for _, what := range []string{"leave", "restore", "leave"} {
+		g.run("users", what, "a@example.net", "--list", "promo", "--evidence", "by phone")
+	}
+	db, err := bolt.Open(filepath.Join(g.dir, "data", "index.db"), 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		b := tx.Bucket([]byte("ledger"))
+		key := []byte{0, 0, 0, 0, 0, 0, 0, 2}
+		return b.Put(key, bytes.Replace(b.Get(key), []byte("restore"), []byte("consent"), 1))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if out := g.fails("ledger", "verify"); !strings.Contains(out, "postern: entry 2 of the ledger is not what was written there") {
+		t.Error(out)
+	}
+	g.serve()
+	if out := g.fails("ledger", "verify", "--json"); !strings.Contains(out, `"bad": 2`) {
+		t.Error(out)
+	}
+	g.stop()
 }

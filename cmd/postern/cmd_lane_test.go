@@ -9,12 +9,12 @@ import (
 )
 
 func TestALaneIsExplainedWithAllThatWaits(t *testing.T) {
-	l := relay.LaneStatus{Name: "seoul", Reason: "the reason", Remedy: "the remedy", BulkHeld: "held by the breaker", BulkWaits: "waits for quota", Events: "no events"}
+	l := relay.LaneStatus{Name: "seoul", Reason: "the reason", Remedy: "the remedy", BulkHeld: "held by the breaker", BulkWaits: "waits for quota", Account: "is in the sandbox", Events: "no queue"}
 	var b strings.Builder
 	if err := main.ExplainLane(&b, &l); err != nil {
 		t.Fatal(err)
 	}
-	for _, words := range []string{l.Reason, l.Remedy, l.BulkHeld, l.BulkWaits, l.Events} {
+	for _, words := range []string{l.Reason, l.Remedy, l.BulkHeld, l.BulkWaits, l.Account, "events do not come in: " + l.Events} {
 		if !strings.Contains(b.String(), "seoul: "+words) {
 			t.Errorf("%q is not said:\n%s", words, &b)
 		}
