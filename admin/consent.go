@@ -80,8 +80,9 @@ func pathEmail(r *http.Request) (mail.Address, error) {
 
 // userKey is the key of a person as the directory writes it; found is false where
 // that is not known: then it is as the ledger has it, or as it was asked for. The
-// index compares normalised addresses, so that an opt-out holds all the same.
-func (a *API) userKey(ctx context.Context, addr mail.Address, history []directory.Entry) (key mail.Address, found bool) {
+// index compares normalised addresses, so that an opt-out holds all the same. down is
+// why the directory could not be asked.
+func (a *API) userKey(ctx context.Context, addr mail.Address, history []directory.Entry) (key mail.Address, found bool, down error) {
 	tried := []mail.Address{addr, mail.Address(addr.Key())}
 	for _, e := range slices.Backward(history) {
 		if e.Address.Key() == addr.Key() && !slices.Contains(tried, e.Address) {
@@ -90,15 +91,16 @@ func (a *API) userKey(ctx context.Context, addr mail.Address, history []director
 	}
 	for _, t := range tried {
 		if u, err := a.Users.Get(ctx, t); err == nil {
-			return u.Email, true
+			return u.Email, true, nil
 		} else if !errors.Is(err, directory.ErrNotFound) {
-			break // it is down, and stays so for the others
+			down = err // and stays so for the others
+			break
 		}
 	}
 	if len(tried) > 2 {
-		return tried[2], false
+		return tried[2], false, down
 	}
-	return addr, false
+	return addr, false, down
 }
 
 // person is all that is known about an address, in any spelling.
@@ -114,7 +116,7 @@ func (a *API) person(ctx context.Context, addr mail.Address) (personView, error)
 	for _, e := range history {
 		v.Entries = append(v.Entries, wholeEntry(e))
 	}
-	v.Address, v.InDirectory = a.userKey(ctx, addr, history)
+	v.Address, _, _ = a.userKey(ctx, addr, history)
 	state, err := a.Index.State(ctx, a.Users, v.Address, a.Lists)
 	if err != nil {
 		return v, err
@@ -177,8 +179,16 @@ type moved struct {
 	List        string        `json:"list"`
 	Changed     bool          `json:"changed"` // false: it was so before, or it is a dry run
 	DryRun      bool          `json:"dry_run,omitempty"`
-	Undone      *historyEntry `json:"undone,omitempty"` // of restore: the entry of the leaving
-	Entry       *historyEntry `json:"entry,omitempty"`  // what the ledger says of it now
+	Unasked     string        `json:"directory_error,omitempty"` // why the directory could not be asked: it is told when it answers
+	Undone      *historyEntry `json:"undone,omitempty"`          // of restore: the entry of the leaving
+	Entry       *historyEntry `json:"entry,omitempty"`           // what the ledger says of it now
+}
+
+func (m *moved) findUser(ctx context.Context, a *API, addr mail.Address, history []directory.Entry) {
+	var down error
+	if m.Address, m.InDirectory, down = a.userKey(ctx, addr, history); down != nil {
+		m.Unasked = sentence(down)
+	}
 }
 
 // leaveRequest is the body of leave and restore.
@@ -241,7 +251,7 @@ func (a *API) leave(ctx context.Context, addr mail.Address, req leaveRequest) (m
 	if err != nil {
 		return m, err
 	}
-	m.Address, m.InDirectory = a.userKey(ctx, addr, before)
+	m.findUser(ctx, a, addr, before)
 	// Who hangs up has asked all the same.
 	err = a.Index.OptOut(context.WithoutCancel(ctx), m.Address, m.List, directory.Evidence{At: time.Now(), How: actor(ctx), Note: evidence,
 		Answer: a.Answers != nil && a.Answers(m.List)})
@@ -302,7 +312,7 @@ func (a *API) restore(ctx context.Context, addr mail.Address, req leaveRequest) 
 	if err != nil {
 		return m, err
 	}
-	m.Address, m.InDirectory = a.userKey(ctx, addr, before)
+	m.findUser(ctx, a, addr, before)
 	undone, err := a.leaving(addr, req.List, before)
 	if err != nil {
 		return m, err

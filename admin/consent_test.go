@@ -135,7 +135,7 @@ func (down) Get(context.Context, mail.Address) (directory.User, error) {
 func TestLeavingByHandNeedsNoDirectory(t *testing.T) {
 	g := withLists(t)
 	g.Users = down{}
-	if w := g.ask("POST", "/api/users/min@example.net/leave", `{"list":"news","evidence":"by phone"}`); w.Code != 200 {
+	if w := g.ask("POST", "/api/users/min@example.net/leave", `{"list":"news","evidence":"by phone"}`); w.Code != 200 || !strings.Contains(w.Body.String(), `"directory_error":"the directory does not answer"`) {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
 	if _, blocked := g.Index.Blocked("MIN@example.net", "news"); !blocked {

@@ -183,6 +183,7 @@ Examples:
 type moved struct {
 	Address mail.Address `json:"address"`
 	Known   bool         `json:"in_directory"`
+	Unasked string       `json:"directory_error"`
 	List    string       `json:"list"`
 	Changed bool         `json:"changed"`
 	Undone  *ledgerEntry `json:"undone"`
@@ -204,7 +205,12 @@ func (c usersLeaveCmd) Run(s *session) error {
 		_, err = fmt.Fprintf(s.stdout, "%s: had left %s before\n", clean(string(m.Address)), listWord(m.List))
 		return err
 	}
-	if _, err = fmt.Fprintf(s.stdout, "%s: has left %s (entry %d of the ledger)\n", clean(string(m.Address)), listWord(m.List), m.Entry.Number); err == nil && !m.Known {
+	_, err = fmt.Fprintf(s.stdout, "%s: has left %s (entry %d of the ledger)\n", clean(string(m.Address)), listWord(m.List), m.Entry.Number)
+	switch {
+	case err != nil || m.Known:
+	case m.Unasked != "":
+		_, err = fmt.Fprintf(s.stdout, "The directory could not be asked (%s); it is told when it answers, and nothing is sent meanwhile.\n", clean(m.Unasked))
+	default:
 		_, err = fmt.Fprintln(s.stdout, "No user was found who is written like this in the directory, so it cannot be told; nothing is sent there in any spelling.")
 	}
 	return err

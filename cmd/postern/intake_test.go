@@ -3,6 +3,7 @@ package main_test
 import (
 	"encoding/base64"
 	"errors"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -83,7 +84,7 @@ func TestAnUnsubscribeMailAsMailProgramsWriteIt(t *testing.T) {
 		if err := c.SendMail("kim@elsewhere.example", []string{"unsubscribe@lists.example.com"}, strings.NewReader(text)); err != nil {
 			t.Errorf("%s: %v", user, err)
 		}
-		if out := g.run("users", "history", user); !strings.Contains(out, "has left promo") {
+		if out := g.run("users", "history", user); !strings.Contains(out, "has left promo") || !regexp.MustCompile(`mailto +127\.0\.0\.1 `).MatchString(out) {
 			t.Errorf("%s still receives: %s", user, out)
 		}
 	}

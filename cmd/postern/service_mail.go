@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"mime"
+	"net"
 	netmail "net/mail"
 	"net/textproto"
 	"regexp"
@@ -92,7 +93,11 @@ func (in *intake) leaveByMail(ctx context.Context, sub *mail.Submitter, body *sp
 		return nil, mail.Refuse(550, "5.6.0", "this address only takes the unsubscribe mail that a List-Unsubscribe header asks for, with its code as the subject; the code is missing or damaged")
 	}
 	return func() error {
-		ev := directory.Evidence{At: now, How: "mailto", Remote: sub.Remote, Message: claim.Message, Wording: in.leavingMail(raw)}
+		client := sub.Remote
+		if host, _, err := net.SplitHostPort(client); err == nil {
+			client = host
+		}
+		ev := directory.Evidence{At: now, How: "mailto", Remote: client, Message: claim.Message, Wording: in.leavingMail(raw)}
 		if err := in.optOut(ctx, claim.User, claim.List, ev); err != nil {
 			return &mail.Error{Code: 451, Enhanced: "4.3.0", Public: "the unsubscription could not be stored; try again later", Err: err}
 		}
