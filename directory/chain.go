@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -141,7 +142,8 @@ func (e *LedgerError) Error() string {
 
 // VerifyLedger reads the whole ledger, in bounded memory and while others write,
 // and says how many entries there are. A *LedgerError names the first one that was
-// edited, removed, inserted or put elsewhere, or that is missing at the end.
+// edited, removed, inserted or put elsewhere, or that is missing at the end; or an
+// opt-out that nobody has undone and that Blocked does not know any more.
 // progress, when not nil, is called now and then.
 func (x *Index) VerifyLedger(ctx context.Context, progress func(done, of uint64)) (n uint64, err error) {
 	var at head
@@ -162,7 +164,11 @@ func (x *Index) VerifyLedger(ctx context.Context, progress func(done, of uint64)
 			progress(at.number, of)
 		}
 	}
-	return at.number, nil
+	err = x.verifyKept(ctx)
+	if bad := (*LedgerError)(nil); errors.As(err, &bad) {
+		return bad.Number - 1, err
+	}
+	return at.number, err
 }
 
 // verifySome goes on from h, whose entries are good.

@@ -72,6 +72,9 @@ func TestALedgerThatWasChangedNamesTheFirstBadEntry(t *testing.T) {
 		{"edited", 7, func(_ *bolt.Tx, b *bolt.Bucket) error {
 			return b.Put(n8(7), bytes.Replace(b.Get(n8(7)), []byte("one-click"), []byte("page"), 1))
 		}},
+		{"an opt-out is taken from the index", 7, func(tx *bolt.Tx, _ *bolt.Bucket) error {
+			return tx.Bucket([]byte("left")).Delete([]byte(person(6).Key()))
+		}},
 		{"the first is edited", 1, func(_ *bolt.Tx, b *bolt.Bucket) error { return b.Put(n8(1), []byte("\x01{}")) }},
 		{"removed", 7, func(_ *bolt.Tx, b *bolt.Bucket) error { return b.Delete(n8(7)) }},
 		{"removed, and the others moved up", 7, func(_ *bolt.Tx, b *bolt.Bucket) error {
