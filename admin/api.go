@@ -78,6 +78,7 @@ func (a *API) Handler() http.Handler {
 		"GET /api/users/{email}/history":     a.showHistory,
 		"POST /api/users/{email}/leave":      a.leaveByHand,
 		"POST /api/users/{email}/restore":    a.restoreByHand,
+		"POST /api/users/{email}/move":       a.moveAddress,
 		"GET /api/ledger/verify":             a.verifyLedger,
 		"GET /api/ledger/export":             a.exportLedger,
 		"POST /api/optout/rotate":            a.rotateKey,

@@ -145,6 +145,44 @@ func (a *API) person(ctx context.Context, addr mail.Address) (personView, error)
 	return v, err
 }
 
+// moveAddress is POST /api/users/{email}/move: {"to": ADDRESS, "evidence": ""}. What the
+// person has left holds for the new address from then on. The answer is the new
+// address's person.
+func (a *API) moveAddress(w http.ResponseWriter, r *http.Request) error {
+	from, err := pathEmail(r)
+	if err != nil {
+		return err
+	}
+	var body struct {
+		To       string `json:"to"`
+		Evidence string `json:"evidence"`
+	}
+	if err := readJSON(w, r, &body, false); err != nil {
+		return err
+	}
+	to, err := mail.ParseAddress(body.To)
+	if err != nil {
+		return bad("to: %v", err)
+	}
+	note, err := needEvidence(body.Evidence)
+	if err != nil {
+		return err
+	}
+	if err := a.needIndex(); err != nil {
+		return err
+	}
+	ev := directory.Evidence{At: time.Now(), How: actor(r.Context()), Note: note}
+	if err := a.Index.Moved(r.Context(), from, to, ev); err != nil {
+		return err
+	}
+	a.Log.Info("an operator noted that an address has changed", "by", actor(r.Context()))
+	v, err := a.person(r.Context(), to)
+	if err == nil {
+		answer(w, http.StatusOK, v)
+	}
+	return err
+}
+
 // showHistory is GET /api/users/{email}/history, in any spelling.
 func (a *API) showHistory(w http.ResponseWriter, r *http.Request) error {
 	addr, err := pathEmail(r)

@@ -542,3 +542,29 @@ func must[T any](v T, err error) T {
 	}
 	return v
 }
+
+// Who holds a link could come and go for ever; how often they came back is read from the
+// end of the history and no further.
+func TestReturnsAreCountedUpToABound(t *testing.T) {
+	x := newIndex(t)
+	when := at()
+	for range 4 {
+		ev := directory.Evidence{At: when, How: "page"}
+		if err := x.OptOut(t.Context(), "min@example.net", "promo", ev); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Consent(t.Context(), "min@example.net", "promo", ev); err != nil {
+			t.Fatal(err)
+		}
+		when = when.Add(time.Hour)
+	}
+	for _, c := range []struct {
+		since  time.Time
+		atMost int
+		want   int
+	}{{at(), 10, 4}, {at(), 2, 2}, {when.Add(-time.Hour), 10, 1}, {when, 10, 0}} {
+		if n, err := x.Returns("Min@example.net", c.since, c.atMost); err != nil || n != c.want {
+			t.Errorf("%d since %v, want %d (%v)", n, c.since, c.want, err)
+		}
+	}
+}

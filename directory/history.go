@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -110,4 +111,21 @@ func (x *Index) lastOf(addr mail.Address, list string, kinds ...string) (last En
 		}
 	}
 	return last, found, err
+}
+
+// Returns counts how often a person has come back to a list since a time, by the ledger,
+// up to atMost: it reads no further.
+func (x *Index) Returns(addr mail.Address, since time.Time, atMost int) (n int, err error) {
+	err = x.db.View(func(tx *bolt.Tx) error {
+		return eachBack(tx, addr.Key(), 0, func(e Entry) (bool, error) {
+			if e.Kind == entryConsent && !e.At.Before(since) {
+				n++
+			}
+			return n < atMost && !e.At.Before(since), nil
+		})
+	})
+	if err != nil {
+		return n, fmt.Errorf("read the history of %q: %w", addr, err)
+	}
+	return n, nil
 }

@@ -21,6 +21,7 @@ type usersCmd struct {
 	Show   usersShowCmd   `cmd:"" help:"Show one user as stored."`
 	Set    usersSetCmd    `cmd:"" help:"Change attributes of a user."`
 
+	Move    usersMoveCmd    `cmd:"" help:"Note that one person's address has changed: what they left stays left."`
 	History usersHistoryCmd `cmd:"" help:"Show what one person gets and left, and how that came about."`
 	Leave   usersLeaveCmd   `cmd:"" help:"Take one person off a list, or off all."`
 	Restore usersRestoreCmd `cmd:"" help:"Undo one person's leaving that was none."`

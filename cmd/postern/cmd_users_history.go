@@ -283,3 +283,43 @@ func (c usersRestoreCmd) Run(s *session) error {
 	_, err = fmt.Fprintf(s.stdout, "%s: gets %s again (entry %d of the ledger)\n", clean(string(m.Address)), listWord(m.List), m.Entry.Number)
 	return err
 }
+
+type usersMoveCmd struct {
+	Old      string `arg:"" help:"The person's address until now."`
+	New      string `arg:"" help:"Their address from now on."`
+	Evidence string `help:"By what that is known; the ledger keeps it." required:"" placeholder:"TEXT"`
+	JSON     bool   `name:"json" help:"Print the person as JSON."`
+}
+
+func (usersMoveCmd) Help() string {
+	return `What the person has left, and a suppression because of their complaint, hold for the new address from now on, and so does what they do by links in older mails. The user in the directory is not changed: bring the new address there as all users come there.
+
+Example:
+
+  postern users move min@example.net min.kim@example.org --evidence "changed in the shop on 26 November"`
+}
+
+func (c usersMoveCmd) Run(s *session) error {
+	conn, _, err := s.control()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	var text json.RawMessage
+	if err := conn.Call(s.ctx, http.MethodPost, userPath(c.Old)+"/move", map[string]string{"to": c.New, "evidence": c.Evidence}, &text); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(s.stdout, text)
+	}
+	var p person
+	if err := json.Unmarshal(text, &p); err != nil {
+		return fmt.Errorf("the gateway's answer cannot be read: %w", err)
+	}
+	left := ""
+	if len(p.Left) > 0 {
+		left = "; has left " + orNothing(p.Left)
+	}
+	_, err = fmt.Fprintf(s.stdout, "%s was %s before%s\n", clean(c.New), clean(c.Old), left)
+	return err
+}

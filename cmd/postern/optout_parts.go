@@ -141,8 +141,25 @@ func (c *consents) optOut(ctx context.Context, user mail.Address, list string, e
 	return c.index.OptOut(ctx, user, list, ev)
 }
 
+// maxReturns is how often a person may come back to a list within a day. Whoever has
+// one of their links could fill the ledger else. Leaving is not bounded.
+const maxReturns = 50
+
 // choose stores what a person chose on their page, in one commit.
 func (c *consents) choose(ctx context.Context, user mail.Address, choice directory.Choice, ev directory.Evidence) error {
+	if len(choice.Join) > 0 {
+		switch n, err := c.index.Returns(user, ev.At.AddDate(0, 0, -1), maxReturns); {
+		case err != nil:
+			return err
+		case n >= maxReturns:
+			if choice.Join = nil; choice.All || len(choice.Leave) > 0 {
+				if err := c.choose(ctx, user, choice, ev); err != nil {
+					return err
+				}
+			}
+			return fmt.Errorf("%d times within a day somebody has come back by the links of this person: no more until tomorrow", n)
+		}
+	}
 	touched := slices.Concat(choice.Join, choice.Leave)
 	if choice.All {
 		touched = []string{directory.AllLists}
