@@ -174,6 +174,7 @@ func keyOf(t *testing.T, link string) byte {
 
 // The answer 200 is a promise: neither a directory that is away nor a kill breaks it.
 func TestAnOptOutWhileDynamoDBIsAwayAndThenAKill(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	d := startDynamo(t)
 	d.put(t, item{"Email": str("A@example.net"), "Name": str("A"), "SubscriptionStatus": str("true")},
 		item{"Email": str("b@example.net"), "Name": str("B"), "SubscriptionStatus": yes(true)})

@@ -247,6 +247,7 @@ func TestTheOldUserTable(t *testing.T) {
 
 // DynamoDB goes away after the 250, and throttles when it is back.
 func TestDynamoDBIsAwayAfterThe250(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	const users = 60
 	d := startDynamo(t)
 	items := make([]item, users)

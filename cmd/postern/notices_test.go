@@ -251,6 +251,7 @@ func TestABounceIsOfTheMailThatTheOthersGot(t *testing.T) {
 
 // TestTheOperatorHearsOfAFailingDisk, although nothing can be spooled any more.
 func TestTheOperatorHearsOfAFailingDisk(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	r := startRecorder(t)
 	g := newGateway(t, "[notices]\noperator = \"admin@example.com\"\nlanguage = \"en\"\n"+smtpLane(r.addr))
 	g.serve()

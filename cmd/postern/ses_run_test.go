@@ -34,6 +34,7 @@ type sesPlan struct {
 // TestARunThroughEveryTrouble: 10,000 copies, and SES tells by events what it has accepted.
 // Nobody is left out, and nobody gets it twice.
 func TestARunThroughEveryTrouble(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	c := sesPlan{copies: 10_000, concurrency: 20, perSecond: 800, cut: 30 * time.Second, again: "15s", events: true}
 	r := c.carryOut(t)
 	r.nobodyIsLeftOut()
