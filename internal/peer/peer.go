@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -43,11 +44,15 @@ func NodeModules(t testing.TB) string {
 
 // Port is a TCP port on loopback that was free a moment ago. It is none of those
 // that the system gives to outgoing connections (Linux: 32768 and up), so that
-// no client takes it before its server does.
+// no client takes it before its server does; and no other test that runs gets it, also
+// while the server is away for a restart.
 func Port(t testing.TB) int {
 	t.Helper()
 	for range 1000 {
 		port := 10000 + rand.IntN(22000)
+		if !reserve(t, port) {
+			continue
+		}
 		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			l.Close()
 			return port
@@ -55,6 +60,27 @@ func Port(t testing.TB) int {
 	}
 	t.Fatal("no free port was found")
 	return 0
+}
+
+// reserve keeps a port for a test until it ends, by a file that tests of all packages
+// see. What a killed run has left counts for an hour.
+func reserve(t testing.TB, port int) bool {
+	t.Helper()
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("postern-test-ports-%d", os.Getuid()))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, strconv.Itoa(port))
+	if old, err := os.Stat(name); err == nil && time.Since(old.ModTime()) > time.Hour {
+		_ = os.Remove(name)
+	}
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return false
+	}
+	f.Close()
+	t.Cleanup(func() { _ = os.Remove(name) })
+	return true
 }
 
 // Start runs a server until the test ends and waits until it listens on port.
