@@ -266,14 +266,7 @@ func (p *Pages) pathCopy(r *http.Request) (mail.Copy, error) {
 	if err != nil || seq == 0 {
 		return mail.Copy{}, bad("%q is not the number of a copy", r.PathValue("seq"))
 	}
-	list, err := p.API.Spool.Copies(id, uint32(seq-1), 1)
-	if err != nil {
-		return mail.Copy{}, err
-	}
-	if len(list) == 0 || list[0].Seq != uint32(seq) {
-		return mail.Copy{}, spool.ErrNotFound
-	}
-	return list[0], nil
+	return p.API.Spool.Copy(id, uint32(seq))
 }
 
 // showCopy is GET /messages/{id}/copies/{seq}.

@@ -78,7 +78,7 @@ func (r *Relay) judge(ctx context.Context, o *spool.Observed, t mail.Tally) {
 	if why := r.cfg.Breaker.trips(m.Tally().Less(m.Counted)); why != "" && m.List != nil && (t.Bounced > 0 || t.Complained > 0) {
 		stop := mail.Stop{Kind: mail.StopBounces, At: now}
 		reason := "paused to protect the reputation of your domain: " + why +
-			"; look at what has bounced (`postern queue show " + string(m.ID) + "`), then resume the message or cancel it"
+			"; look at what has come back (`postern queue show " + string(m.ID) + "`), then resume the message or cancel it"
 		if stopped, err := r.cfg.Spool.Stop(context.WithoutCancel(ctx), m.ID, stop, reason); stopped {
 			r.cfg.Log.Error("message paused", "message", m.ID, "reason", reason)
 		} else if err != nil {
@@ -99,7 +99,7 @@ func (r *Relay) judge(ctx context.Context, o *spool.Observed, t mail.Tally) {
 		return
 	}
 	reason := "bulk mail waits to protect the account: within a day " + why +
-		"; find out which messages bounce (`postern queue list`), and then run `postern lane resume " + l.Name + "`"
+		"; find out which messages that was about (`postern queue list`), and then run `postern lane resume " + l.Name + "`"
 	if err := r.holdBulk(context.WithoutCancel(ctx), l.Name, reason); err != nil {
 		r.cfg.Log.Error("the bulk mail of a lane could not be stopped", "lane", l.Name, "reason", reason, "error", err)
 		return

@@ -67,7 +67,7 @@ func (g *gate) status(s *LaneStatus, now time.Time, in *time.Location) {
 			s.Remedy, s.Exact = remedyFor(g.class, s.Name), false
 		}
 		if g.class == mail.QuotaSpent && !g.quota.answered.IsZero() {
-			s.Reason += "; " + g.quota.goesOn(false, now, in)
+			s.Reason = strings.TrimRight(s.Reason, ".") + "; " + g.quota.goesOn(false, now, in)
 		}
 	case spent:
 		s.State, s.Class, s.Remedy = "paused", mail.QuotaSpent, remedyQuota

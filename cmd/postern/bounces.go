@@ -176,14 +176,7 @@ func (in *intake) byTag(tag string) (mail.Copy, error) {
 	if err != nil || seq == 0 {
 		return mail.Copy{}, errNoTag
 	}
-	found, err := in.spool.Copies(id, seq-1, 1)
-	if err != nil {
-		return mail.Copy{}, err
-	}
-	if len(found) == 0 || found[0].Seq != seq {
-		return mail.Copy{}, spool.ErrNotFound
-	}
-	return found[0], nil
+	return in.spool.Copy(id, seq)
 }
 
 // byMessage finds the copy of a message for somebody whom the report names.

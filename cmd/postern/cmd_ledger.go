@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 )
 
@@ -99,23 +98,4 @@ Examples:
   postern ledger export | gzip > ledger.jsonl.gz`
 }
 
-func (c ledgerExportCmd) Run(s *session) error {
-	conn, _, err := s.control()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	lines, err := conn.Request(s.ctx, http.MethodGet, "/api/ledger/export", "", nil)
-	if err != nil {
-		return err
-	}
-	defer lines.Close()
-	if c.File != "" && c.File != "-" {
-		_, err = saveWhole(c.File, lines)
-		return err
-	}
-	if _, err := io.Copy(s.stdout, lines); err != nil {
-		return fmt.Errorf("the export broke off, so this is not all: %w", err)
-	}
-	return nil
-}
+func (c ledgerExportCmd) Run(s *session) error { return s.export("/api/ledger/export", c.File) }

@@ -412,23 +412,4 @@ Examples:
   postern suppress export | gzip > suppressions.csv.gz`
 }
 
-func (c suppressExportCmd) Run(s *session) error {
-	conn, _, err := s.control()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	csv, err := conn.Request(s.ctx, http.MethodGet, "/api/suppressions/export", "", nil)
-	if err != nil {
-		return err
-	}
-	defer csv.Close()
-	if c.File != "" && c.File != "-" {
-		_, err = saveWhole(c.File, csv)
-		return err
-	}
-	if _, err := io.Copy(s.stdout, csv); err != nil {
-		return fmt.Errorf("the export broke off, so this is not all: %w", err)
-	}
-	return nil
-}
+func (c suppressExportCmd) Run(s *session) error { return s.export("/api/suppressions/export", c.File) }

@@ -119,22 +119,25 @@ Examples:
   postern users export | gzip > users.csv.gz`
 }
 
-func (c usersExportCmd) Run(s *session) error {
+func (c usersExportCmd) Run(s *session) error { return s.export("/api/users/export", c.File) }
+
+// export brings what the API exports into a file, whole or not at all, or to stdout.
+func (s *session) export(path, file string) error {
 	conn, _, err := s.control()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	csv, err := conn.Request(s.ctx, http.MethodGet, "/api/users/export", "", nil)
+	text, err := conn.Request(s.ctx, http.MethodGet, path, "", nil)
 	if err != nil {
 		return err
 	}
-	defer csv.Close()
-	if c.File != "" && c.File != "-" {
-		_, err = saveWhole(c.File, csv)
+	defer text.Close()
+	if file != "" && file != "-" {
+		_, err = saveWhole(file, text)
 		return err
 	}
-	if _, err := io.Copy(s.stdout, csv); err != nil {
+	if _, err := io.Copy(s.stdout, text); err != nil {
 		return fmt.Errorf("the export broke off, so this is not all: %w", err)
 	}
 	return nil

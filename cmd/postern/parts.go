@@ -181,6 +181,9 @@ func (c *Config) warnOfUnbuilt(log *slog.Logger) {
 		log.Warn("sync.dsn is set, and this version does not sync from MySQL yet; use `postern users import`")
 	}
 	for i, l := range c.Lanes {
+		if l.Driver == "ses" && l.SES.EventsQueue != "" && c.Relay.UncertainWait < 2*time.Minute {
+			log.Warn("relay.uncertain_wait is shorter than the two minutes for which SQS hides what a gateway that was killed had in hand: a copy may be sent twice before its event comes")
+		}
 		if l.Driver == "ses" && l.SES.EventsQueue == "" && l.SES.EventsTopic == "" {
 			log.Warn(fmt.Sprintf("lane[%d].ses has neither events_queue nor events_topic: bounces and complaints are not seen, and copies whose answer was lost may be sent twice; docs/ses.md says how to set one up", i))
 		}
