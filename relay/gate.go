@@ -136,17 +136,18 @@ func (g *gate) end(p *pass, e ending, now time.Time) (changed bool) {
 	if !p.handed {
 		g.ahead[p.bulk]--
 	}
-	g.probing = false // it was the only one
+	probe := g.probing // it was the only one
+	g.probing = false
 	if e.counts {
 		g.quota.count(now)
 	}
-	if g.judge(e, now) {
+	if g.judge(e, probe, now) {
 		changed = true
 	}
 	return g.tellSpent(now) || changed
 }
 
-func (g *gate) judge(e ending, now time.Time) (changed bool) {
+func (g *gate) judge(e ending, probe bool, now time.Time) (changed bool) {
 	growing := max(min(2*g.pause, longestPause), firstPause)
 	switch e.class {
 	case mail.Throttled:
@@ -166,7 +167,10 @@ func (g *gate) judge(e ending, now time.Time) (changed bool) {
 	if e.reached {
 		g.unknown = 0
 	}
-	if e.reached && g.paused {
+	// What was under way when the account was refused or its quota spent, and got through,
+	// says nothing of what comes after.
+	refused := g.class == mail.QuotaSpent || g.class == mail.AccountWide
+	if e.reached && g.paused && (probe || !refused) {
 		g.reopen()
 		return true
 	}

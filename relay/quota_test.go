@@ -1,8 +1,10 @@
 package relay_test
 
 import (
+	"log/slog"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,6 +103,37 @@ func TestAQuotaThatUpstreamSaysIsSpent(t *testing.T) {
 			t.Errorf("it went on after %v", d)
 		}
 	})
+}
+
+// TestWhatGetsThroughLateDoesNotReopenALane that the copies after it were refused on: it
+// began before the quota was spent, or the account refused.
+func TestWhatGetsThroughLateDoesNotReopenALane(t *testing.T) {
+	for _, class := range []mail.Class{mail.QuotaSpent, mail.AccountWide} {
+		t.Run(class.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var sends atomic.Int32
+				up := newUpstream(func(*relay.Delivery, int) error {
+					if sends.Add(1) == 1 {
+						pass(10 * time.Second)
+						return nil
+					}
+					pass(time.Second)
+					return &mail.Error{Class: class, Public: "no more of you"}
+				})
+				s := open(t)
+				var log journal
+				run(t, s, relay.LaneConfig{Name: "lane", Sender: up, Concurrency: 10}, func(c *relay.Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+				list(t, s, 40)
+				pass(time.Minute)
+				if n := sends.Load(); n != 10 {
+					t.Errorf("%d copies were handed over, want the first ten alone", n)
+				}
+				if strings.Contains(log.String(), "runs again") {
+					t.Error("the lane was opened by what had begun before")
+				}
+			})
+		})
+	}
 }
 
 // TestAQuotaWithoutAnAnswerIsUpstreamsAffair: an old answer stops nothing.

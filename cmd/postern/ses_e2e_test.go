@@ -106,7 +106,7 @@ func TestSESRefusesTheAccount(t *testing.T) {
 		answer sesfake.Answer
 		want   string
 	}{
-		"quota":      {sesfake.QuotaExceeded(), "Daily message quota exceeded."},
+		"quota":      {sesfake.QuotaExceeded(), "Daily message quota exceeded"},
 		"credential": {sesfake.ExpiredToken(), "security token included in the request is expired"},
 		"suspended":  {sesfake.AccountSuspended(), "permanently restricted"},
 	} {
