@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -55,6 +56,10 @@ func (s *users) Get(_ context.Context, key mail.Address) (directory.User, error)
 }
 
 func (s *users) GetMany(context.Context, []mail.Address) ([]directory.User, error) { return nil, nil }
+
+func (s *users) Delete(context.Context, []mail.Address) error {
+	return errors.New("nobody is removed here")
+}
 
 func (s *users) Put(_ context.Context, list []directory.User) error {
 	s.mu.Lock()

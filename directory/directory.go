@@ -23,6 +23,12 @@ type User struct {
 	// KeepStatus is for Put alone and never set by a read: Subscribed is not
 	// written. An existing user keeps theirs, a new one is not subscribed.
 	KeepStatus bool
+	// Unknown is set by reads alone: nothing that is understood says whether the person
+	// is subscribed, and so Subscribed is false. It is no opt-out.
+	Unknown bool
+	// Odd is set by reads alone: what of the stored row is not as Postern writes it, a
+	// sentence each; nil in most cases.
+	Odd []string
 }
 
 // AllLists stands for every list, in User.OptOut and in the [Index].
@@ -94,6 +100,10 @@ type Store interface {
 	// Update changes an existing user; ErrNotFound when there is none, never a
 	// new user. Idempotent.
 	Update(ctx context.Context, key mail.Address, change Change) error
+	// Delete removes users, and what only they say: an opt-out that the Index does not
+	// have is gone with them. A key that is not there is no error. Idempotent; after an
+	// error some may have been removed.
+	Delete(ctx context.Context, keys []mail.Address) error
 	Close() error
 }
 

@@ -153,3 +153,15 @@ func (m *memory) Update(ctx context.Context, key mail.Address, c directory.Chang
 }
 
 func (m *memory) Close() error { return nil }
+
+func (m *memory) Delete(ctx context.Context, keys []mail.Address) error {
+	for _, key := range keys {
+		if err := m.enter(ctx, "Delete", key); err != nil {
+			return err
+		}
+		m.mu.Lock()
+		delete(m.users, key)
+		m.mu.Unlock()
+	}
+	return nil
+}

@@ -29,6 +29,7 @@ func Run(t *testing.T, open func(t *testing.T) directory.Store) {
 		{"put refuses what cannot be stored, and then stores nothing", putRefuses},
 		{"update changes one user", updateChanges},
 		{"update never makes a user", noGhosts},
+		{"delete removes whom it names", deletes},
 		{"update at the same time loses no opt-out", concurrentUpdates},
 		{"get many finds each once", getMany},
 		{"a scan meets everybody, from any checkpoint", scans},
@@ -358,4 +359,18 @@ func endedContext(t *testing.T, s directory.Store) {
 		t.Fatalf("%d users, want 1", n)
 	}
 	want(t, s, kim())
+}
+
+func deletes(t *testing.T, s directory.Store) {
+	lee := directory.User{Email: "lee@example.com", Subscribed: true}
+	put(t, s, kim(), lee, directory.User{Email: "Kim@example.com"})
+	for range 2 {
+		if err := s.Delete(t.Context(), []mail.Address{"kim@example.com", "nobody@example.com", "", "Kim@example.com"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(t, s, lee)
+	if all := All(t, s); len(all) != 1 {
+		t.Errorf("%d users are left, want one: %v", len(all), all)
+	}
 }

@@ -228,3 +228,30 @@ func (s *Store) mendOptOut(ctx context.Context, key mail.Address) (bool, error) 
 	s.log.Info("made a set of an OptOut of another type", "table", *s.table)
 	return true, nil
 }
+
+// Delete removes users, 32 at a time.
+func (s *Store) Delete(ctx context.Context, keys []mail.Address) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(writers)
+	for _, key := range keys {
+		if !directory.ValidKey(key) {
+			continue
+		}
+		g.Go(func() error {
+			return s.patiently(gctx, func() error {
+				_, err := s.client.DeleteItem(gctx, &dynamodb.DeleteItemInput{TableName: s.table, Key: itemKey(key)})
+				if err != nil {
+					return s.explain(gctx, "DeleteItem", err)
+				}
+				return nil
+			})
+		})
+	}
+	if err := g.Wait(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return err
+	}
+	return nil
+}

@@ -221,3 +221,24 @@ func (s *Store) Update(ctx context.Context, key mail.Address, change directory.C
 	}
 	return nil
 }
+
+// Delete removes users, up to 5000 in one durable transaction.
+func (s *Store) Delete(ctx context.Context, keys []mail.Address) error {
+	for chunk := range slices.Chunk(keys, putUsers) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := s.db.Update(func(tx *bolt.Tx) error {
+			for _, key := range chunk {
+				if err := users(tx).Delete([]byte(key)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("remove from the embedded directory: %w", err)
+		}
+	}
+	return nil
+}
