@@ -55,7 +55,7 @@ func New(ctx context.Context, c Config) (*Store, error) {
 		return nil, mail.Refuse(0, "", "directory.dynamodb.segments is %d; it must be 1 to %d", c.Segments, maxSegments)
 	}
 	transport := awshttp.NewBuildableClient().WithTimeout(callTimeout).WithTransportOptions(func(t *http.Transport) {
-		t.MaxIdleConnsPerHost = max(writers, c.Segments)
+		t.MaxIdleConnsPerHost = max(writers+batchers, c.Segments)
 	})
 	log := cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	options := []func(*awsconfig.LoadOptions) error{awsconfig.WithRegion(c.Region), awsconfig.WithHTTPClient(transport),
