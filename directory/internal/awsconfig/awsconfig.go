@@ -1,0 +1,64 @@
+// Package awsconfig reads the AWS settings of the environment for the drivers that need
+// them. It asks nobody: credentials are looked for by the first call.
+package awsconfig
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"postern/mail"
+)
+
+// ErrNoRegion says that no region is known, neither here nor in the environment.
+var ErrNoRegion = errors.New("no AWS region is known")
+
+// Load reads the settings for an endpoint, "" for Amazon's own, and a region, "" for the
+// environment's. Where the endpoint is not Amazon's any credentials and any region will do.
+// An error is [ErrNoRegion] or Permanent.
+func Load(ctx context.Context, region, endpoint string, options ...func(*awsconfig.LoadOptions) error) (aws.Config, error) {
+	emulator := endpoint != "" && !IsAmazon(endpoint)
+	options = append(options, awsconfig.WithRegion(region))
+	if emulator && !hasCredentials() {
+		options = append(options, awsconfig.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("emulator", "emulator", "")))
+	}
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return cfg, &mail.Error{Class: mail.Permanent, Err: err, Public: "the AWS settings of the environment cannot be read"}
+	}
+	if cfg.Region == "" && emulator {
+		cfg.Region = "us-east-1"
+	}
+	if cfg.Region == "" {
+		return cfg, ErrNoRegion
+	}
+	return cfg, nil
+}
+
+// IsURL says whether an endpoint is one.
+func IsURL(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
+}
+
+// IsAmazon says whether an endpoint is Amazon's own.
+func IsAmazon(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	return err == nil && slices.ContainsFunc([]string{".amazonaws.com", ".amazonaws.com.cn", ".api.aws"}, func(suffix string) bool {
+		return strings.HasSuffix(u.Hostname(), suffix)
+	})
+}
+
+// hasCredentials says whether the environment names any; it does not ask the machine's
+// metadata service, which an emulator's machine does not have.
+func hasCredentials() bool {
+	return slices.ContainsFunc([]string{"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE",
+		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"}, func(name string) bool { return os.Getenv(name) != "" })
+}
