@@ -13,7 +13,6 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	sdkconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/smithy-go/logging"
 
 	"postern/directory/internal/awsconfig"
 	"postern/mail"
@@ -60,10 +59,7 @@ func New(ctx context.Context, c Config) (*Store, error) {
 		t.MaxIdleConnsPerHost = max(writers+batchers, c.Segments)
 	})
 	log := cmp.Or(c.Log, slog.New(slog.DiscardHandler))
-	cfg, err := awsconfig.Load(ctx, c.Region, c.Endpoint, sdkconfig.WithHTTPClient(transport),
-		sdkconfig.WithLogger(logging.LoggerFunc(func(level logging.Classification, format string, a ...any) {
-			log.Debug("AWS SDK: "+fmt.Sprintf(format, a...), "level", level)
-		})))
+	cfg, err := awsconfig.Load(ctx, c.Region, c.Endpoint, log, sdkconfig.WithHTTPClient(transport))
 	if errors.Is(err, awsconfig.ErrNoRegion) {
 		return nil, mail.Refuse(0, "", "no AWS region is known: set directory.dynamodb.region, or AWS_REGION in the environment")
 	}

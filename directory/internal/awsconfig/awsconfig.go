@@ -5,6 +5,8 @@ package awsconfig
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"slices"
@@ -13,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/smithy-go/logging"
 
 	"postern/mail"
 )
@@ -22,10 +25,12 @@ var ErrNoRegion = errors.New("no AWS region is known")
 
 // Load reads the settings for an endpoint, "" for Amazon's own, and a region, "" for the
 // environment's. Where the endpoint is not Amazon's any credentials and any region will do.
-// An error is [ErrNoRegion] or Permanent.
-func Load(ctx context.Context, region, endpoint string, options ...func(*awsconfig.LoadOptions) error) (aws.Config, error) {
+// What the SDK says goes to log, at level debug. An error is [ErrNoRegion] or Permanent.
+func Load(ctx context.Context, region, endpoint string, log *slog.Logger, options ...func(*awsconfig.LoadOptions) error) (aws.Config, error) {
 	emulator := endpoint != "" && !IsAmazon(endpoint)
-	options = append(options, awsconfig.WithRegion(region))
+	options = append(options, awsconfig.WithRegion(region), awsconfig.WithLogger(logging.LoggerFunc(func(level logging.Classification, format string, a ...any) {
+		log.Debug("AWS SDK: "+fmt.Sprintf(format, a...), "level", level)
+	})))
 	if emulator && !hasCredentials() {
 		options = append(options, awsconfig.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("emulator", "emulator", "")))
 	}
