@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	sdkconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"postern/directory/internal/awsconfig"
@@ -38,7 +36,7 @@ type Config struct {
 type Store struct {
 	client      *dynamodb.Client
 	credentials aws.CredentialsProvider
-	transport   *awshttp.BuildableClient
+	transport   *http.Transport
 	table       *string
 	place       string // endpoint or region, for people
 	segments    int
@@ -55,11 +53,8 @@ func New(ctx context.Context, c Config) (*Store, error) {
 	if c.Endpoint != "" && !awsconfig.IsURL(c.Endpoint) {
 		return nil, mail.Refuse(0, "", "directory.dynamodb.endpoint is %q; it must be a URL such as http://127.0.0.1:8000", c.Endpoint)
 	}
-	transport := awshttp.NewBuildableClient().WithTimeout(callTimeout).WithTransportOptions(func(t *http.Transport) {
-		t.MaxIdleConnsPerHost = max(writers+batchers, c.Segments)
-	})
 	log := cmp.Or(c.Log, slog.New(slog.DiscardHandler))
-	cfg, err := awsconfig.Load(ctx, c.Region, c.Endpoint, log, sdkconfig.WithHTTPClient(transport))
+	cfg, err := awsconfig.Load(ctx, c.Region, c.Endpoint, log)
 	if errors.Is(err, awsconfig.ErrNoRegion) {
 		return nil, mail.Refuse(0, "", "no AWS region is known: set directory.dynamodb.region, or AWS_REGION in the environment")
 	}
@@ -67,7 +62,7 @@ func New(ctx context.Context, c Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		credentials: cfg.Credentials, transport: transport, segments: max(c.Segments, 1), poll: importPoll,
+		credentials: cfg.Credentials, transport: awsconfig.Client(&cfg, callTimeout, max(writers+batchers, c.Segments)), segments: max(c.Segments, 1), poll: importPoll,
 		table: aws.String(cmp.Or(c.Table, "User")), place: cmp.Or(c.Endpoint, "region "+cfg.Region),
 		log: log,
 	}
@@ -81,7 +76,7 @@ func New(ctx context.Context, c Config) (*Store, error) {
 
 // Close lets idle connections go.
 func (s *Store) Close() error {
-	s.transport.GetTransport().CloseIdleConnections()
+	s.transport.CloseIdleConnections()
 	return nil
 }
 

@@ -16,8 +16,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	sdkconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
@@ -32,6 +30,7 @@ const (
 	ending      = ".json.gz"
 	emptyNames  = "empty" // the metadata with the attributes that are empty somewhere in the chunk
 	callTimeout = 2 * time.Minute
+	idleConns   = 8
 )
 
 // Config says which bucket, and who imports from it.
@@ -71,17 +70,15 @@ func New(ctx context.Context, c Config) (*Bucket, error) {
 		return nil, mail.Refuse(0, "", "the endpoint of the bucket is %q; it must be a URL such as http://127.0.0.1:9000", c.Endpoint)
 	}
 	log := cmp.Or(c.Log, slog.New(slog.DiscardHandler))
-	transport := awshttp.NewBuildableClient().GetTransport()
 	endpoint := cmp.Or(c.Endpoint, os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL"))
-	cfg, err := awsconfig.Load(ctx, c.Region, endpoint, log, sdkconfig.WithHTTPClient(&http.Client{Transport: transport, Timeout: callTimeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}))
+	cfg, err := awsconfig.Load(ctx, c.Region, endpoint, log)
 	if errors.Is(err, awsconfig.ErrNoRegion) {
 		return nil, mail.Refuse(0, "", "no AWS region is known for the bucket %s: set directory.dynamodb.region, or AWS_REGION in the environment", name)
 	}
 	if err != nil {
 		return nil, err
 	}
-	b := &Bucket{transport: transport, credentials: cfg.Credentials, name: name, folder: folder, imports: c.Import, log: log}
+	b := &Bucket{transport: awsconfig.Client(&cfg, callTimeout, idleConns), credentials: cfg.Credentials, name: name, folder: folder, imports: c.Import, log: log}
 	if in != "" {
 		b.folder = in + "/"
 	}
@@ -137,10 +134,14 @@ func (b *Bucket) Chunk(ctx context.Context, name string) ([]directory.User, erro
 	}
 	defer out.Body.Close()
 	data, err := io.ReadAll(out.Body)
-	if err != nil {
+	whole := err == nil || int64(len(data)) == aws.ToInt64(out.ContentLength) // the SDK compares checksums at the end
+	if !whole {
 		return nil, b.explain(ctx, err)
 	}
-	users, err := decode(data, out.Metadata[emptyNames])
+	var users []directory.User
+	if err == nil {
+		users, err = decode(data, out.Metadata[emptyNames])
+	}
 	if err != nil {
 		return nil, &mail.Error{Class: mail.Permanent, Err: err, Public: fmt.Sprintf("the chunk %s in the %s is damaged", name, b)}
 	}

@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/smithy-go/logging"
@@ -26,11 +29,11 @@ var ErrNoRegion = errors.New("no AWS region is known")
 // Load reads the settings for an endpoint, "" for Amazon's own, and a region, "" for the
 // environment's. Where the endpoint is not Amazon's any credentials and any region will do.
 // What the SDK says goes to log, at level debug. An error is [ErrNoRegion] or Permanent.
-func Load(ctx context.Context, region, endpoint string, log *slog.Logger, options ...func(*awsconfig.LoadOptions) error) (aws.Config, error) {
+func Load(ctx context.Context, region, endpoint string, log *slog.Logger) (aws.Config, error) {
 	emulator := endpoint != "" && !IsAmazon(endpoint)
-	options = append(options, awsconfig.WithRegion(region), awsconfig.WithLogger(logging.LoggerFunc(func(level logging.Classification, format string, a ...any) {
+	options := []func(*awsconfig.LoadOptions) error{awsconfig.WithRegion(region), awsconfig.WithLogger(logging.LoggerFunc(func(level logging.Classification, format string, a ...any) {
 		log.Debug("AWS SDK: "+fmt.Sprintf(format, a...), "level", level)
-	})))
+	}))}
 	if emulator && !hasCredentials() {
 		options = append(options, awsconfig.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("emulator", "emulator", "")))
 	}
@@ -45,6 +48,19 @@ func Load(ctx context.Context, region, endpoint string, log *slog.Logger, option
 		return cfg, ErrNoRegion
 	}
 	return cfg, nil
+}
+
+// Client gives cfg a client for calls of so long, which keeps so many idle connections.
+// The SDK's own keeps its connections to itself, and so nobody could close them.
+func Client(cfg *aws.Config, timeout time.Duration, idle int) *http.Transport {
+	transport := awshttp.NewBuildableClient().GetTransport()
+	if its, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok { // with the authorities of AWS_CA_BUNDLE
+		transport = its.GetTransport()
+	}
+	transport.MaxIdleConnsPerHost = idle
+	cfg.HTTPClient = &http.Client{Transport: transport, Timeout: timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return transport
 }
 
 // IsURL says whether an endpoint is one.
