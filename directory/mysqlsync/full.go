@@ -18,9 +18,6 @@ func (p *pass) load(ctx context.Context, fresh bool) error {
 	if p.at.Stage == nil || !p.at.Stage.All {
 		err := p.byKey(ctx, p.at.After, func(e *edit, after string) {
 			e.place.After = after
-			if e.place.Stage != nil {
-				e.place.Stage.Staged++
-			}
 			p.blind = p.at.Empty // from the next chunk on
 		})
 		if err != nil {
@@ -45,8 +42,13 @@ func (p *pass) stager(ctx context.Context) func([]directory.User) error {
 	if p.at.Stage == nil || p.at.Stage.All || p.at.Loaded {
 		return nil
 	}
-	name := chunkName(p.at.Stage, p.at.Stage.Staged)
-	return func(users []directory.User) error { return p.s.cfg.Staging.Stage(ctx, name, users) }
+	return func(users []directory.User) error {
+		if err := p.s.cfg.Staging.Stage(ctx, chunkName(p.at.Stage, p.at.Stage.Staged), users); err != nil {
+			return err
+		}
+		p.at.Stage.Staged++ // written with the rest of the chunk's state
+		return nil
+	}
 }
 
 func chunkName(s *stage, n int) string { return fmt.Sprintf("%s%08d", s.Prefix, n) }
@@ -75,6 +77,9 @@ func (p *pass) loadStaged(ctx context.Context) error {
 		}
 		if done {
 			st.Loaded = st.Staged
+			if err := p.s.cfg.State.write(newEdit(&p.at)); err != nil {
+				return err
+			}
 		}
 	}
 	p.begins("loading", int64(st.Staged))

@@ -18,13 +18,14 @@ type pass struct {
 	report Report
 	told   func(Report)
 
-	last    time.Time // when progress was told
-	step    time.Time // when the step began
-	from    int64     // what had been done of it before
-	looking bool      // nothing is written
-	blind   bool      // the directory has none of the users
-	known   int       // users, for the tripwire
-	met     map[uint64]struct{}
+	last    time.Time           // when progress was told
+	step    time.Time           // when the step began
+	from    int64               // what had been done of it before
+	looking bool                // nothing is written
+	blind   bool                // the directory has none of the users
+	known   int                 // users, for the tripwire
+	met     map[uint64]struct{} // keys of the rows that were read, when gone ones are looked for
+	lost    map[uint64]struct{} // keys of those that a look has counted: it may meet them twice
 }
 
 func (p *pass) kind() string {
@@ -108,6 +109,8 @@ func (p *pass) directoryIsEmpty(ctx context.Context) (bool, error) {
 // look is the pass without a write. The error is the tripwire's, or that of a reader.
 func (p *pass) look(ctx context.Context) error {
 	p.begins("looking", 0)
+	p.lost = map[uint64]struct{}{}
+	defer func() { p.lost = nil }()
 	var err error
 	switch p.report.Kind {
 	case FirstLoad:

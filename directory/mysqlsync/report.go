@@ -57,6 +57,9 @@ func (p *pass) tally(steps []step) {
 	}
 	for i := range steps {
 		st := &steps[i]
+		if p.counted(st) {
+			continue
+		}
 		count(&c.New, st.kind == isNew, isNew, st, "")
 		count(&c.Changed, st.kind == isChanged, isChanged, st, st.what)
 		count(&c.Gone, st.kind == isGone, isGone, st, "")
@@ -77,6 +80,17 @@ func (p *pass) tally(steps []step) {
 			c.Unknown++
 		}
 	}
+}
+
+// counted says whether a look has counted a row that is taken out or unsubscribed before.
+func (p *pass) counted(st *step) bool {
+	if p.lost == nil || st.kind != isGone && !st.unsubscribed {
+		return false
+	}
+	key := keyHash(st.row.Key)
+	_, is := p.lost[key]
+	p.lost[key] = struct{}{}
+	return is
 }
 
 func (st *step) address() mail.Address {
