@@ -9,16 +9,13 @@ import (
 	"postern/mail"
 )
 
-// load is the first load, from the key where it stands. fresh says that it begins.
-func (p *pass) load(ctx context.Context, fresh bool) error {
+// load is the first load, from the key where it stands.
+func (p *pass) load(ctx context.Context) error {
 	p.begins("reading", 0)
-	// What was written and not remembered when a load was cut off is looked at like any
-	// other user; that is one chunk.
-	p.blind = p.at.Empty && fresh
+	p.blind = p.at.Empty
 	if p.at.Stage == nil || !p.at.Stage.All {
 		err := p.byKey(ctx, p.at.After, func(e *edit, after string) {
 			e.place.After = after
-			p.blind = p.at.Empty // from the next chunk on
 		})
 		if err != nil {
 			return err
@@ -132,7 +129,7 @@ func (p *pass) settleLater(ctx context.Context) error {
 		for i := range keys {
 			rows[i] = Row{Key: keys[i], Deleted: true, User: directory.User{Email: addresses[i]}}
 		}
-		b, err := p.s.gather(ctx, rows, false)
+		b, err := p.s.gather(ctx, rows, nil, false)
 		if err != nil {
 			return err
 		}
@@ -142,10 +139,7 @@ func (p *pass) settleLater(ctx context.Context) error {
 		for _, key := range keys {
 			e.later[key] = ""
 		}
-		if err := p.s.apply(ctx, b, steps, nil); err != nil {
-			return err
-		}
-		if err := p.s.cfg.State.write(e); err != nil {
+		if err := p.do(ctx, b, steps, e); err != nil {
 			return err
 		}
 		p.tally(steps)
@@ -303,7 +297,7 @@ func (p *pass) strangers(ctx context.Context, users []directory.User) error {
 			return err
 		}
 		b.left[u.Email] = left
-		steps = append(steps, step{row: &Row{}, kind: isGone, drop: u.Email, leaver: u.Email, leave: b.onlyThere(&u, true)})
+		steps = append(steps, step{row: &Row{}, kind: isGone, drop: []mail.Address{u.Email}, leaver: u.Email, leave: b.onlyThere(&u, true)})
 	}
 	if p.looking || len(steps) == 0 {
 		return nil

@@ -64,7 +64,7 @@ func (p *pass) tally(steps []step) {
 		count(&c.Changed, st.kind == isChanged, isChanged, st, st.what)
 		count(&c.Gone, st.kind == isGone, isGone, st, "")
 		count(&c.Bad, st.kind == isBad, isBad, st, st.what)
-		count(&c.Moved, st.from != "", "moved", st, st.what)
+		count(&c.Moved, len(st.from) > 0, "moved", st, st.what)
 		count(&c.Unsubscribed, st.unsubscribed, "unsubscribed", st, "")
 		count(&c.Kept, st.kept, "kept", st, "subscribed in MySQL, and left here")
 		if st.kind == isSame {
@@ -102,7 +102,7 @@ func (st *step) address() mail.Address {
 	case st.row.Email != "":
 		return mail.Address(clip(st.row.Email))
 	}
-	return st.drop
+	return ""
 }
 
 func (p *pass) sample(kind string, s Sample) {

@@ -194,8 +194,16 @@ func newWorld(t testing.TB) *world {
 	w.must(err)
 	w.index.SetLists([]string{"news", "promo"})
 	w.open()
-	t.Cleanup(func() { w.must(errors.Join(w.state.Close(), w.index.Close(), store.Close())) })
+	t.Cleanup(w.close)
 	return w
+}
+
+// close closes what is open, once.
+func (w *world) close() {
+	if w.state != nil {
+		w.must(errors.Join(w.state.Close(), w.index.Close(), w.store.Store.Close()))
+		w.state = nil
+	}
 }
 
 func (w *world) must(err error) {
