@@ -212,8 +212,11 @@ func (p *pass) take(ctx context.Context, rows []Row, note func(*edit)) error {
 	return nil
 }
 
-// do writes what is about to be written, writes it, and then what was.
+// do tells the index, notes what is about to be written, writes it, and notes what was.
 func (p *pass) do(ctx context.Context, b *batch, steps []step, e *edit) error {
+	if err := p.s.tellIndex(ctx, b, steps); err != nil {
+		return err
+	}
 	if flying := flights(steps); len(flying) > 0 {
 		for _, f := range p.flown { // still unsure
 			if _, in := b.in[f.Key]; !in {
@@ -224,7 +227,7 @@ func (p *pass) do(ctx context.Context, b *batch, steps []step, e *edit) error {
 			return err
 		}
 	}
-	if err := p.s.apply(ctx, b, steps, p.stager(ctx)); err != nil {
+	if err := p.s.apply(ctx, steps, p.stager(ctx)); err != nil {
 		return err
 	}
 	e.flight = []flight{}
