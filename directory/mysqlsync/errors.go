@@ -44,7 +44,11 @@ func (t *Table) explainAnswer(doing string, said *mysql.MySQLError) error {
 	}
 	switch said.Number {
 	case 1045, 1698, 1130, 1862, 1820, 4151, 3118: // the password, the host, an expired password, a locked account
-		return fail(mail.Permanent, "%s does not let the user of sync.dsn in: mend the user or the password there, or the account in MySQL", t.server)
+		encrypt := ""
+		if t.plain {
+			encrypt = "; a server that takes only connections with TLS says the same, and wants tls=true there"
+		}
+		return fail(mail.Permanent, "%s does not let the user of sync.dsn in: mend the user or the password there, or the account in MySQL%s", t.server, encrypt)
 	case 1044, 1142, 1143, 1227, 1370:
 		return fail(mail.Permanent, "the user of sync.dsn may not read what sync.table and sync.columns name, or it does not exist: GRANT SELECT ON %s TO that user", t.table)
 	case 1049:
@@ -55,6 +59,8 @@ func (t *Table) explainAnswer(doing string, said *mysql.MySQLError) error {
 		return fail(mail.Permanent, "%s has no table %s that can be read: mend sync.table", t.server, t.table)
 	case 1054:
 		return fail(mail.Permanent, "%s does not have all columns of sync.key, sync.updated, sync.deleted, sync.consent and sync.columns any more", t.table)
+	case 1193, 1231, 1232: // a variable that is none, or takes no such value
+		return fail(mail.Permanent, "%s does not take the parameters of sync.dsn", t.server)
 	case 1267, 1271, 3988: // a text that the column's character set does not have
 		return fail(mail.Permanent, "a key that was read before cannot be one of sync.key in %s: has its type been changed? `postern sync --reconcile` reads everything again", t.table)
 	case 3159:

@@ -85,7 +85,7 @@ func (o *order) bounded() (string, []any) {
 	}
 	where := " AND " + o.sql + " <= ?"
 	if o.column.kind == datetimeKind { // days that no month has would never be behind a mark
-		where += " AND DAYOFMONTH(" + o.sql + ") > 0 AND LAST_DAY(" + o.sql + ") IS NOT NULL"
+		where += " AND DAYOFMONTH(" + o.sql + ") BETWEEN 1 AND DAYOFMONTH(LAST_DAY(" + o.sql + "))"
 	}
 	return where, []any{last}
 }
