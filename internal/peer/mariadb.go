@@ -36,17 +36,17 @@ func StartMariaDB(t testing.TB, args ...string) *MariaDBServer {
 	t.Helper()
 	s := &MariaDBServer{port: Port(t), program: os.Getenv("POSTERN_TEST_MYSQLD")}
 	s.Root = fmt.Sprintf("root@tcp(127.0.0.1:%d)/", s.port)
-	dir := t.TempDir()
+	dir, temporary := t.TempDir(), t.TempDir() // a server that starts deletes what others have in a tmpdir they share
 	data := "--datadir=" + filepath.Join(dir, "db")
 	s.args = append([]string{"--no-defaults", "--user=" + user(), data, "--bind-address=127.0.0.1",
-		fmt.Sprintf("--port=%d", s.port), "--socket=" + filepath.Join(dir, "s"), "--pid-file=" + filepath.Join(dir, "pid"),
+		fmt.Sprintf("--port=%d", s.port), "--socket=" + filepath.Join(dir, "s"), "--pid-file=" + filepath.Join(dir, "pid"), "--tmpdir=" + temporary,
 		"--innodb-buffer-pool-size=64M", "--performance-schema=OFF", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0"}, args...)
 	if s.program != "" {
 		s.args = append(s.args, "--mysqlx=OFF", "--secure-file-priv=")
-		prepare(t, s.program, "--no-defaults", "--user="+user(), data, "--initialize-insecure", "--secure-file-priv=")
+		prepare(t, temporary, s.program, "--no-defaults", "--user="+user(), data, "--initialize-insecure", "--secure-file-priv=")
 	} else {
 		s.program = mariadbd(t)
-		prepare(t, Command(t, "mariadb-install-db"), "--no-defaults", "--user="+user(), data, "--auth-root-authentication-method=normal", "--skip-test-db")
+		prepare(t, temporary, Command(t, "mariadb-install-db"), "--no-defaults", "--user="+user(), data, "--auth-root-authentication-method=normal", "--skip-test-db")
 	}
 	s.Start(t)
 	return s
@@ -96,9 +96,11 @@ func mariadbd(t testing.TB) string {
 	return server
 }
 
-func prepare(t testing.TB, program string, args ...string) {
+func prepare(t testing.TB, temporary, program string, args ...string) {
 	t.Helper()
-	if out, err := exec.Command(program, args...).CombinedOutput(); err != nil {
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+temporary)
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", program, err, out)
 	}
 }
