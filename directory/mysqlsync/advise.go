@@ -2,6 +2,7 @@ package mysqlsync
 
 import (
 	"context"
+	"database/sql"
 	"net"
 	"strings"
 	"time"
@@ -19,6 +20,9 @@ func (t *Table) advise(ctx context.Context, s *schema) {
 	updated := &t.order.column
 	if !s.view && updated.kind != integerKind && !updated.touched {
 		t.warn("sync.updated %s is not declared ON UPDATE CURRENT_TIMESTAMP: a change by a program that does not set it is seen by a reconcile alone", updated.name)
+	}
+	if updated.kind == datetimeKind {
+		t.adviseZone(ctx)
 	}
 	if updated.kind == datetimeKind && summerTime(t.cfg.Location) {
 		t.warn("sync.updated %s is a DATETIME, and the clocks of %s go back once a year: changes of that hour may be seen by a reconcile alone; a TIMESTAMP has no such hour", updated.name, t.cfg.Location)
@@ -45,6 +49,18 @@ func (t *Table) adviseIndexes(s *schema) bool {
 		t.warn("no index has sync.updated %s and then sync.key %s: each chunk of changes is sorted; CREATE INDEX ... ON %s (%s, %s) mends it", updated, t.key.column.name, t.table, t.order.sql, t.key.sql)
 	}
 	return first
+}
+
+// adviseZone compares the server's own time zone, by which a DATETIME is set by itself, with
+// the one that it is read by.
+func (t *Table) adviseZone(ctx context.Context) {
+	var seconds sql.NullInt64
+	err := t.db.QueryRowContext(ctx, "SELECT TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', @@global.time_zone))").Scan(&seconds)
+	now := time.Now().In(t.cfg.Location)
+	if _, ours := now.Zone(); err == nil && seconds.Valid && seconds.Int64 != int64(ours) {
+		theirs := now.In(time.FixedZone("", int(seconds.Int64)))
+		t.warn("sync.updated %s is a DATETIME, MySQL's clocks are at %s, and the key timezone is at %s: changes are missed unless what it has is by the clocks of timezone", t.order.column.name, theirs.Format("-07:00"), now.Format("-07:00"))
+	}
 }
 
 // adviseClock compares the newest change with the server's clock.

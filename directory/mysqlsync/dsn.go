@@ -99,6 +99,7 @@ func trust(cfg *mysql.Config, caFile string) error {
 	if err != nil {
 		return permanent(nil, "sync.dsn names no host that a certificate could be for")
 	}
+	cfg.AllowFallbackToPlaintext = false
 	cfg.TLS = &tls.Config{RootCAs: pool, ServerName: host, MinVersion: tls.VersionTLS12}
 	return nil
 }

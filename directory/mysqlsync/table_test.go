@@ -315,17 +315,17 @@ func warnings(t *testing.T, s *shop) {
 			}
 		}
 	}
-	expect("no index begins with sync.updated", "not declared ON UPDATE", "clocks of America/New_York go back", "(DELETE, INSERT)")
+	expect("no index begins with sync.updated", "not declared ON UPDATE", "clocks of America/New_York go back", "MySQL's clocks are at +09:00", "(DELETE, INSERT)")
 
 	s.exec("ALTER TABLE users ADD KEY (update_at), MODIFY update_at DATETIME ON UPDATE CURRENT_TIMESTAMP")
 	s.exec(fmt.Sprintf("REVOKE INSERT, DELETE ON %s.* FROM '%s'@'%%'", s.name, s.name))
-	cfg.Location = time.UTC
+	cfg.Location = zone(t, "Asia/Seoul") // the server's
 	expect()
 	cfg.Key = "code"
 	expect("no index has sync.updated update_at and then sync.key code")
 	s.exec("ALTER TABLE users ADD KEY (update_at, code)")
 	expect()
-	s.exec("INSERT INTO users VALUES (1, 'a', 'a@example.com', UTC_TIMESTAMP() + INTERVAL 9 HOUR)")
+	s.exec("INSERT INTO users VALUES (1, 'a', 'a@example.com', UTC_TIMESTAMP() + INTERVAL 18 HOUR)")
 	expect("ahead of the server's clock")
 }
 

@@ -96,11 +96,15 @@ func yesOrNo(c *column, raw []byte) (yes, known bool) {
 		s = string(n)
 	case dateKind, datetimeKind, timestampKind:
 		return false, false
+	case bytesKind:
+		if len(raw) == 1 && raw[0] <= 1 {
+			return raw[0] == 1, true
+		}
 	}
 	switch strings.ToLower(strings.TrimSpace(s)) {
-	case "1", "true", "y", "yes", "\x01": // the last is what BINARY(1) may have
+	case "1", "true", "y", "yes":
 		return true, true
-	case "0", "false", "n", "no", "\x00":
+	case "0", "false", "n", "no":
 		return false, true
 	}
 	return false, false

@@ -125,14 +125,19 @@ func everyType(t *testing.T, s *shop) {
 
 // jsonFraction is 2.50 as the server keeps it: MySQL reads it, MariaDB does not.
 func jsonFraction(s *shop) json.Number {
+	if s.mariaDB() {
+		return "2.50"
+	}
+	return "2.5"
+}
+
+func (s *shop) mariaDB() bool {
+	s.t.Helper()
 	var version string
 	if err := s.db.QueryRow("SELECT VERSION()").Scan(&version); err != nil {
 		s.t.Fatal(err)
 	}
-	if strings.Contains(version, "MariaDB") {
-		return "2.50"
-	}
-	return "2.5"
+	return strings.Contains(version, "MariaDB")
 }
 
 func wantedTypes(t *testing.T, s *shop) {
@@ -176,7 +181,7 @@ func wantedTypes(t *testing.T, s *shop) {
 
 // jsonObject is {"a":1} as the server keeps it.
 func jsonObject(s *shop) string {
-	if jsonFraction(s) == "2.50" {
+	if s.mariaDB() {
 		return `{"a":1}`
 	}
 	return `{"a": 1}`
