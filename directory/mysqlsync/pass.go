@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"postern/directory"
@@ -57,6 +58,7 @@ func (p *pass) run(ctx context.Context) error {
 		p.at.Looked = true
 	}
 	p.looking, p.blind, p.flown = false, false, nil
+	p.hear(ctx)
 	if err := p.land(ctx); err != nil {
 		return err
 	}
@@ -237,7 +239,22 @@ func (p *pass) do(ctx context.Context, b *batch, steps []step, e *edit) error {
 		return err
 	}
 	e.flight = []flight{}
-	return p.s.cfg.State.write(e)
+	if err := p.s.cfg.State.write(e); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(steps, func(st step) bool { return st.consent }) {
+		p.hear(ctx)
+	}
+	return nil
+}
+
+// hear lets the directory hear what the index has to say of what came before: an older
+// consent must not arrive after MySQL's later "no". A directory that is away fails the
+// pass itself.
+func (p *pass) hear(ctx context.Context) {
+	if _, err := p.s.cfg.Index.Replay(ctx, p.s.cfg.Store); err != nil {
+		p.s.cfg.Log.Debug("before the sync, the directory could not be told all opt-outs", "error", err)
+	}
 }
 
 // land writes the rows anew whose writing was cut off in the last pass.

@@ -83,8 +83,9 @@ func reserve(t testing.TB, port int) bool {
 	return true
 }
 
-// Start runs a server until the test ends and waits until it listens on port.
-func Start(t testing.TB, port int, name string, args ...string) {
+// Start runs a server until the test ends, or until stop, and waits until it listens on
+// port.
+func Start(t testing.TB, port int, name string, args ...string) (stop func()) {
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	var out bytes.Buffer
@@ -94,8 +95,10 @@ func Start(t testing.TB, port int, name string, args ...string) {
 	}
 	exited := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(exited) }()
-	t.Cleanup(func() { _ = cmd.Process.Kill(); <-exited })
+	stop = func() { _ = cmd.Process.Kill(); <-exited }
+	t.Cleanup(stop)
 	Listening(t, fmt.Sprintf("127.0.0.1:%d", port), exited, func() string { return name + ": " + out.String() })
+	return stop
 }
 
 // Listening waits up to a minute until somebody listens on addr. The program that
