@@ -142,7 +142,7 @@ type suppressionImport struct {
 }
 
 func (im *suppressionImport) readCSV(ctx context.Context, text io.Reader) error {
-	file, header, err := openCSV(text, "Address,Reason,Kind,At")
+	file, header, err := openCSV(text, commas(), "Address,Reason,Kind,At")
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -153,6 +154,19 @@ func (c *Config) vocabulary(learnt map[string]string) (*expand.Fields, error) {
 		defs[name] = expand.FieldDef{Type: f.Type, Alias: f.Alias}
 	}
 	return expand.NewFields(defs, learnt)
+}
+
+// vocabularyOf tells the API what fields there are: for imports, exports and the check of
+// users.
+func (c *Config) vocabularyOf(api *admin.API, fields *expand.Fields) {
+	api.Types = map[string]string{}
+	for name, f := range c.Fields {
+		api.Types[name] = cmp.Or(f.Type, expand.TypeString)
+	}
+	api.Resolve = func(heading string) (string, bool) {
+		field, ok := fields.Resolve(heading)
+		return field, ok && (field == expand.FieldEmail || !expand.IsBuiltIn(field))
+	}
 }
 
 // checkFilters compiles every list's filter, so that a mistake stops the start.
