@@ -2,11 +2,11 @@ package directory
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 
 	"postern/mail"
@@ -56,24 +56,29 @@ type csvFile struct {
 // commas is the layout of a file that must be separated so.
 func commas() layout { return layout{separator: ','} }
 
-// openCSV also reads the header; example is one, for those who have none.
-func openCSV(text io.Reader, l layout, example string) (*csvFile, []string, error) {
+// newCSV begins with the header.
+func newCSV(text io.Reader, l layout) *csvFile {
 	f := &csvFile{input: &rowLimit{r: text}, layout: l, readable: notUTF8}
 	f.csv = csv.NewReader(f.input)
 	f.csv.Comma = l.separator
 	f.csv.FieldsPerRecord = -1
 	f.csv.ReuseRecord = true
+	return f
+}
+
+// header comes first; example is one, for those who have none.
+func (f *csvFile) header(example string) ([]string, error) {
 	header, err := f.csv.Read()
 	if errors.Is(err, io.EOF) {
-		return nil, nil, badFile("the file is empty: it must begin with a header such as %s", example)
+		return nil, badFile("the file is empty: it must begin with a header such as %s", example)
 	}
 	if err != nil {
-		return nil, nil, f.unreadable(err)
+		return nil, f.unreadable(err)
 	}
-	if err := notUTF8(header); err != nil {
-		return nil, nil, badFile("%v", err)
+	if err := f.readable(header); err != nil {
+		return nil, badFile("%v", err)
 	}
-	return f, header, nil
+	return header, nil
 }
 
 // next reads a row and the line on which it begins. The error is io.EOF, a
@@ -86,10 +91,10 @@ func (f *csvFile) next(columns int) (cells []string, line int, err error) {
 	if errors.Is(err, io.EOF) {
 		return nil, 0, err
 	}
-	f.rows++
 	if err != nil {
 		return nil, 0, f.parseError(err)
 	}
+	f.rows++
 	line, _ = f.csv.FieldPos(0)
 	line += f.layout.skipped
 	if len(cells) != columns {
@@ -103,15 +108,18 @@ func (f *csvFile) next(columns int) (cells []string, line int, err error) {
 
 // asItStands makes cells of the row that was read last and is no CSV, as well as
 // that can be done.
-func (f *csvFile) asItStands() []string {
-	row := f.input.since(f.csv.InputOffset())
-	r := csv.NewReader(bytes.NewReader(row))
+func (f *csvFile) asItStands(columns int) []string {
+	row := strings.TrimRight(string(f.input.since(f.csv.InputOffset())), "\r\n")
+	if cells := strings.Split(row, string(f.layout.separator)); len(cells) == columns {
+		return cells
+	}
+	r := csv.NewReader(strings.NewReader(row))
 	r.Comma, r.FieldsPerRecord, r.LazyQuotes = f.layout.separator, -1, true
 	cells, err := r.Read()
 	if err != nil {
-		return []string{string(row)}
+		return []string{row}
 	}
-	cells[len(cells)-1] += string(row[r.InputOffset():])
+	cells[len(cells)-1] += row[r.InputOffset():]
 	return cells
 }
 
@@ -126,6 +134,7 @@ func (f *csvFile) parseError(err error) error {
 	if line > start && f.input.ended {
 		return badFile("row %d: a quote is opened and not closed again before line %d; mend it and import the file again", start, line)
 	}
+	f.rows++
 	return RowError{start, "a quote (\") stands where CSV allows none: a cell with quotes or commas in it must be within quotes, and its own quotes doubled"}
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // heading is a cell of the header.
@@ -19,7 +20,7 @@ type heading struct {
 func (o *ImportOptions) headings(cells []string) ([]heading, error) {
 	all := make([]heading, len(cells))
 	for i, cell := range cells {
-		cell = strings.TrimSpace(strings.Trim(cell, "\ufeff"))
+		cell = strings.TrimFunc(cell, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' })
 		all[i] = heading{text: cell, was: cell}
 	}
 	said := map[int]bool{}

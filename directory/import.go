@@ -148,15 +148,11 @@ func newImporter(r io.Reader, store Store, o *ImportOptions) (*importer, error) 
 	if err != nil {
 		return nil, err
 	}
-	var header []string
-	if im.csvFile, header, err = openCSV(text, layout, strings.Join(standardColumns(), ",")); err != nil {
+	im.csvFile = newCSV(text, layout)
+	im.readable, im.input.keep, im.result.Separator = im.wellEncoded, o.Reject != nil, layout.separator
+	header, err := im.header(strings.Join(standardColumns(), ","))
+	if err != nil {
 		return nil, err
-	}
-	im.readable = im.wellEncoded
-	im.input.keep = o.Reject != nil
-	im.result.Separator = layout.separator
-	if err := im.wellEncoded(header); err != nil {
-		return nil, badFile("the header is %v", err)
 	}
 	headings, err := o.headings(header)
 	if err != nil {
@@ -365,7 +361,7 @@ func (im *importer) nextUser() (User, error) {
 	}
 	if err != nil {
 		if cells == nil && im.Reject != nil {
-			cells = im.asItStands()
+			cells = im.asItStands(len(im.columns))
 		}
 		im.reject(bad.Row, bad.Reason, cells)
 		return User{}, bad
