@@ -40,6 +40,37 @@ func (f *Forms) called(name string) string {
 	return f.folded[strings.ToLower(name)]
 }
 
+// Supersede adds to attributes that are to be written (nil: removed) the removal of those
+// by which the stored user has the same field in another case: else the old value
+// would be there again when the new one is removed. What is stored beside its field is
+// an attribute of its own, as long as the field stays.
+func (f *Forms) Supersede(stored, attributes map[string]any) map[string]any {
+	all := attributes
+	for name := range stored {
+		field := f.called(name)
+		v, written := attributes[field]
+		_, both := stored[field]
+		if _, named := attributes[name]; field == "" || named || !written || both && v != nil {
+			continue
+		}
+		if len(all) == len(attributes) {
+			all = maps.Clone(attributes)
+		}
+		all[name] = nil
+	}
+	return all
+}
+
+// Writes says whether attributes has a known name.
+func (f *Forms) Writes(attributes map[string]any) bool {
+	for name := range attributes {
+		if _, known := f.types[name]; known {
+			return true
+		}
+	}
+	return false
+}
+
 // Odd says what is not as it ought to be, a sentence each, sorted; nil mostly.
 func (f *Forms) Odd(attributes map[string]any) (odd []string) {
 	for name, v := range attributes {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -96,7 +97,7 @@ func (m *mending) plan(f *directory.Forms) error {
 			m.remove(name)
 			continue
 		}
-		av, err := writeValue(changes[name])
+		av, err := m.asStored(name, changes[name])
 		if err != nil {
 			return err
 		}
@@ -104,6 +105,17 @@ func (m *mending) plan(f *directory.Forms) error {
 	}
 	m.done = append(m.done, done...)
 	return nil
+}
+
+// asStored is a value as the item has it under the name in another case, with its type:
+// a set stays one.
+func (m *mending) asStored(name string, v any) (types.AttributeValue, error) {
+	for _, other := range otherCases(m.item, name) {
+		if av := m.item[other]; reflect.DeepEqual(readValue(av), v) {
+			return av, nil
+		}
+	}
+	return writeValue(v)
 }
 
 // status makes a boolean of what is understood, under the one name.
@@ -115,8 +127,10 @@ func (m *mending) status() {
 		return
 	}
 	for _, name := range others {
-		if is, understood := status(m.item[name]); !understood || is != subscribed {
-			return // they contradict each other: somebody must look
+		// A no is kept, whatever else says; beside a yes they contradict each other, and
+		// somebody must look.
+		if is, understood := status(m.item[name]); subscribed && !(understood && is) {
+			return
 		}
 	}
 	if _, ok := av.(*types.AttributeValueMemberBOOL); !ok {
@@ -153,9 +167,7 @@ func (m *mending) optOut() {
 
 // set, remove and unchanged all hold the write to what was read.
 func (m *mending) set(name string, av types.AttributeValue) {
-	n, v := m.unchanged(name), fmt.Sprintf(":new%d", len(m.expression.values))
-	m.expression.values[v] = av
-	m.expression.sets = append(m.expression.sets, n+" = "+v)
+	m.expression.sets = append(m.expression.sets, m.unchanged(name)+" = "+m.value(av))
 }
 
 func (m *mending) remove(name string) {
@@ -167,11 +179,29 @@ func (m *mending) unchanged(name string) (placeholder string) {
 	m.expression.names[n] = name
 	old, there := m.item[name]
 	if !there {
-		m.conditions = append(m.conditions, "attribute_not_exists("+n+")")
+		m.hold("attribute_not_exists(%s)", n)
 		return n
 	}
-	v := fmt.Sprintf(":old%d", len(m.expression.values))
-	m.expression.values[v] = old
-	m.conditions = append(m.conditions, n+" = "+v)
+	list, ok := old.(*types.AttributeValueMemberL)
+	if ids, plain := plainLists(old); ok && plain && len(ids) <= 100 { // an expression is limited
+		// Emulators do not compare lists.
+		m.hold("attribute_type(%s, %s)", n, m.value(&types.AttributeValueMemberS{Value: "L"}))
+		m.hold("size(%s) = %s", n, m.value(&types.AttributeValueMemberN{Value: fmt.Sprint(len(list.Value))}))
+		for _, id := range ids {
+			m.hold("contains(%s, %s)", n, m.value(&types.AttributeValueMemberS{Value: id}))
+		}
+		return n
+	}
+	m.hold("%s = %s", n, m.value(old))
 	return n
+}
+
+func (m *mending) hold(format string, a ...any) {
+	m.conditions = append(m.conditions, fmt.Sprintf(format, a...))
+}
+
+func (m *mending) value(av types.AttributeValue) (placeholder string) {
+	v := fmt.Sprintf(":m%d", len(m.expression.values))
+	m.expression.values[v] = av
+	return v
 }

@@ -53,8 +53,10 @@ func (s *Store) putChunk(ctx context.Context, users []directory.User) error {
 	g.SetLimit(writers)
 	for i := range users {
 		u := &users[i]
-		if old := stored[u.Email]; old != nil && holds(old, u) {
-			continue
+		if old := stored[u.Email]; old != nil {
+			if u.Attributes = s.forms.Supersede(old.Attributes, u.Attributes); holds(old, u) {
+				continue
+			}
 		}
 		g.Go(func() error { return s.putOne(gctx, u) })
 	}
@@ -150,6 +152,13 @@ func (s *Store) Update(ctx context.Context, key mail.Address, c directory.Change
 			return err
 		}
 		c.OptIn = nil
+	}
+	if s.forms.Writes(c.Attributes) {
+		old, err := s.Get(ctx, key)
+		if err != nil {
+			return err
+		}
+		c.Attributes = s.forms.Supersede(old.Attributes, c.Attributes)
 	}
 	e := newExpression()
 	e.condition = "attribute_exists(#key)"
