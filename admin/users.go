@@ -55,7 +55,11 @@ func (a *API) needUsers() error {
 
 // endWithError closes a stream of lines whose status has long been sent.
 func (a *API) endWithError(out *stream, r *http.Request, err error) {
-	a.Log.Error("a request failed half-way", "path", r.URL.Path, "err", err)
+	if mail.ClassOf(err) == mail.Permanent { // such as a file that cannot be read
+		a.Log.Info("a request was refused", "path", r.URL.Path, "err", err)
+	} else {
+		a.Log.Error("a request failed half-way", "path", r.URL.Path, "err", err)
+	}
 	_ = out.send(struct {
 		Error string `json:"error"`
 	}{sentence(err)})

@@ -101,9 +101,9 @@ type imported struct {
 	Encoding  directory.Encoding `json:"encoding"`
 	Separator string             `json:"separator"`
 	Resumed   int                `json:"resumed,omitempty"` // rows that an earlier import has stored
-	Again     directory.Some     `json:"again"`             // rows whose address came before
-	Spelt     directory.Some     `json:"spelt"`             // in another spelling
-	Left      directory.Some     `json:"left"`              // rows that say subscribed, of people who have left
+	Again     directory.Some     `json:"again,omitzero"`    // rows whose address came before
+	Spelt     directory.Some     `json:"spelt,omitzero"`    // in another spelling
+	Left      directory.Some     `json:"left,omitzero"`     // rows that say subscribed, of people who have left
 	New       int                `json:"new,omitempty"`     // of a dry run
 	Changed   int                `json:"changed,omitempty"`
 	Same      int                `json:"same,omitempty"`

@@ -128,8 +128,9 @@ func (r *checkRun) page(ctx context.Context, users []User) error {
 		if again {
 			continue // a scan may meet a user twice
 		}
-		r.count(&users[i], words[i])
-		r.judge(&users[i], otherwise)
+		unsendable := unsendable(users[i].Email)
+		r.count(&users[i], words[i], unsendable == "")
+		r.judge(&users[i], unsendable, otherwise)
 	}
 	return nil
 }
@@ -164,7 +165,18 @@ func (r *checkRun) mend(ctx context.Context, users []User) error {
 	return err
 }
 
-func (r *checkRun) count(u *User, w Word) {
+// unsendable says why nothing can be sent to an address; "" when it can.
+func unsendable(addr mail.Address) string {
+	if _, err := mail.ParseAddress(string(addr)); err != nil {
+		return noAddress
+	}
+	if _, err := addr.ASCII(); err != nil {
+		return notSendable
+	}
+	return ""
+}
+
+func (r *checkRun) count(u *User, w Word, sendable bool) {
 	r.report.Users++
 	u.OptOut = Union(u.OptOut, w.Left)
 	switch {
@@ -181,7 +193,7 @@ func (r *checkRun) count(u *User, w Word) {
 			r.report.Suppressed++
 		}
 		for _, list := range r.Lists {
-			if !w.Suppressed && u.Receives(list) {
+			if sendable && !w.Suppressed && u.Receives(list) {
 				r.report.Lists[list]++
 			}
 		}
@@ -204,12 +216,10 @@ func (r *checkRun) elsewhere(u *User, name string) bool {
 }
 
 // judge notes what is odd of a user.
-func (r *checkRun) judge(u *User, speltOtherwise bool) {
+func (r *checkRun) judge(u *User, unsendable string, speltOtherwise bool) {
 	odd := append(slices.Clip(u.Odd), r.forms.Odd(u.Attributes)...)
-	if _, err := mail.ParseAddress(string(u.Email)); err != nil {
-		odd = append(odd, noAddress)
-	} else if _, err := u.Email.ASCII(); err != nil {
-		odd = append(odd, notSendable)
+	if unsendable != "" {
+		odd = append(odd, unsendable)
 	}
 	if speltOtherwise {
 		odd = append(odd, speltTwice)

@@ -83,8 +83,11 @@ func (c usersCheckCmd) Run(s *session) error {
 		return nil
 	})
 	shown.clear()
-	if err != nil {
+	if err != nil && last.Users > 0 {
 		return fmt.Errorf("%w (after %d users)", err, last.Users)
+	}
+	if err != nil {
+		return err
 	}
 	if !last.Done {
 		return fmt.Errorf("the check broke off after %d users", last.Users)
@@ -94,7 +97,7 @@ func (c usersCheckCmd) Run(s *session) error {
 	} else {
 		err = last.print(s)
 	}
-	return errors.Join(err, last.problem())
+	return errors.Join(err, last.problem(c.Fix))
 }
 
 func (u *checkedUsers) print(s *session) error {
@@ -138,9 +141,13 @@ func (u *checkedUsers) print(s *session) error {
 	return err
 }
 
-func (u *checkedUsers) problem() error {
+func (u *checkedUsers) problem(fixed bool) error {
 	if u.Odd == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d %s odd: docs/users.md says what each means; `postern users check --fix` mends what is beyond doubt", u.Odd, plural(u.Odd, "user is", "users are"))
+	text := fmt.Sprintf("%d %s odd: docs/users.md says what each means", u.Odd, plural(u.Odd, "user is", "users are"))
+	if !fixed {
+		text += "; `postern users check --fix` mends what is beyond doubt"
+	}
+	return errors.New(text)
 }
