@@ -333,7 +333,8 @@ func (im *importer) compare(ctx context.Context) error {
 // changes says whether Put would change the stored user.
 func (u *User) changes(old *User) bool {
 	lists := Union(old.OptOut, u.OptOut)
-	if len(lists) != len(old.OptOut) || !u.KeepStatus && old.Subscribed != (u.Subscribed && !slices.Contains(lists, AllLists)) {
+	subscribed := u.Subscribed && !slices.Contains(lists, AllLists)
+	if len(lists) != len(old.OptOut) || !u.KeepStatus && (old.Subscribed != subscribed || old.Unknown) {
 		return true
 	}
 	for name, v := range u.Attributes {

@@ -71,7 +71,7 @@ func (s *Store) putChunk(ctx context.Context, users []directory.User) error {
 
 // holds says whether the stored user is already what Put would make of it.
 func holds(old, u *directory.User) bool {
-	if !u.KeepStatus && old.Subscribed != u.Subscribed {
+	if !u.KeepStatus && (old.Subscribed != u.Subscribed || old.Unknown) {
 		return false
 	}
 	for _, id := range u.OptOut {
