@@ -235,7 +235,7 @@ func TestExportNoticesANewAttribute(t *testing.T) {
 // genUser makes users with every kind of value under names that look like
 // columns, kinds and reserved words.
 func genUser() *rapid.Generator[directory.User] {
-	name := rapid.OneOf(rapid.SampledFrom([]string{"Name", "name", "Gender", "CreateTime", "email", "optout", "City", "a:number", "a:json:text", "이름", "x,\"y", "EMAIL:bool"}),
+	name := rapid.OneOf(rapid.SampledFrom([]string{"Name", "name", "Gender", "CreateTime", "email", "optout", "City", "a:number", "a:json:text", "이름", "x,\"y", "EMAIL:bool", "a;b;c;d;e;f;g", "sep=;", ".\t\t\t\t\t\t\t."}),
 		rapid.StringMatching(`[A-Za-z][A-Za-z :]{0,8}[A-Za-z]`).Filter(func(s string) bool { return !directory.Reserved(s) }))
 	number := rapid.Map(rapid.IntRange(-1<<40, 1<<40), func(i int) any { return json.Number(fmt.Sprint(i)) })
 	text := rapid.OneOf(rapid.StringN(1, 12, 40), rapid.SampledFrom([]string{"a\r\nb", " x ", "\"", "=1+1", "\n", "\r", "true", "1", "\\."}))
@@ -308,7 +308,7 @@ func FuzzImport(f *testing.F) {
 	for _, s := range []string{
 		"Email,Name,Gender,CreateTime,SubscriptionStatus\nkim@example.com,김민,Female,1700000000,true\n",
 		"\ufeffemail,NAME\r\n\"a@b.c\",\"x\r\ny\"\r\n", "Email,X:json,X,Y:bool,OptOut:json\na@b.c,{},,1,\"[\"\"a\"\"]\"\n",
-		"Email\n\"", "Email,OptOut,optout\na@b.c,a b,c\n", "Email,a:number:text\na@b.c,1\n", "Email;Name", "\xff\xfe", "Email\r\na@b.c\rb@b.c",
+		"Email\n\"", "Email,OptOut,optout\na@b.c,a b,c\n", "Email,a:number:text\na@b.c,1\n", "Email;Name", "sep=;\nEmail;a\na@b.c;\xb1\xe8\n", "\xff\xfe", "Email\r\na@b.c\rb@b.c",
 	} {
 		f.Add(s)
 	}

@@ -174,7 +174,7 @@ func lay(text io.Reader, separator rune) (*bufio.Reader, layout, error) {
 		b = bufio.NewReaderSize(carriageReturns{b}, window)
 	}
 	if l.separator == 0 {
-		l.separator = mostUsed(line)
+		l.separator = separatorOf(line)
 	}
 	if !usableSeparator(l.separator) {
 		return nil, l, badFile("%q cannot separate columns: take a comma, a semicolon, a tab or another sign", l.separator)
@@ -207,24 +207,33 @@ func firstLine(b []byte) (line, end string) {
 	return string(b), ""
 }
 
-// mostUsed is the separator that a header has most often outside of quotes.
-func mostUsed(header string) rune {
-	count := map[rune]int{}
-	quoted := false
-	for _, r := range header {
-		if r == '"' {
-			quoted = !quoted
-		} else if !quoted {
-			count[r]++
+// separatorOf is the one that makes a column Email of the header, as every export has it;
+// else the one that the header has most often outside of quotes.
+func separatorOf(header string) rune {
+	best, most := ',', 0
+	for _, r := range []rune{',', ';', '\t'} {
+		cells := unquoted(header, r)
+		for _, cell := range cells {
+			if c, _ := splitHeading(strings.Trim(strings.TrimSpace(cell), "\"\ufeff")); strings.EqualFold(c.name, "Email") {
+				return r
+			}
 		}
-	}
-	best := ','
-	for _, r := range []rune{';', '\t'} {
-		if count[r] > count[best] {
-			best = r
+		if len(cells) > most {
+			best, most = r, len(cells)
 		}
 	}
 	return best
+}
+
+// unquoted splits a line at the separators outside of quotes.
+func unquoted(line string, separator rune) []string {
+	quoted := false
+	return strings.FieldsFunc(line, func(r rune) bool {
+		if r == '"' {
+			quoted = !quoted
+		}
+		return r == separator && !quoted
+	})
 }
 
 // carriageReturns makes the line ends of old Macs (CR alone) those of everybody else.

@@ -34,8 +34,7 @@ func (im *importer) heed() (h heard, err error) {
 			continue
 		}
 		u := &im.batch[i]
-		u.OptOut = Union(u.OptOut, w.Left)
-		u.Subscribed = u.Subscribed && !slices.Contains(w.Left, AllLists)
+		u.OptOut = Union(u.OptOut, w.Left) // with AllLists in it Put subscribes nobody
 		if h.wished[i] {
 			im.result.Left.add(u.Email)
 		}

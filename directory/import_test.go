@@ -127,6 +127,7 @@ func TestTheEncodingIsFoundOut(t *testing.T) {
 		"utf-8 far down":            {ascii + "kim@example.com,뷁민\n", directory.ImportOptions{}, directory.UTF8},
 		"euc-kr far down":           {ascii + euckr(t, "kim@example.com,뷁민\n"), directory.ImportOptions{}, directory.EUCKR},
 		"long, in euc-kr":           {euckr(t, plain+strings.Repeat("lee@example.com,이가\n", 20_000)), directory.ImportOptions{}, directory.EUCKR},
+		"cut within a letter":       {euckr(t, plain+"lee@example.com,"+strings.Repeat("가", 40_000)+"\n"), directory.ImportOptions{}, directory.EUCKR},
 		"long, in utf-8":            {plain + strings.Repeat("lee@example.com,이가나\n", 20_000), directory.ImportOptions{}, directory.UTF8},
 	} {
 		for size, r := range map[string]func(io.Reader) io.Reader{"whole": func(r io.Reader) io.Reader { return r }, "by octets": iotest.OneByteReader} {
@@ -179,19 +180,21 @@ func TestSeparatorsAndLineEnds(t *testing.T) {
 		as   rune
 		want rune
 	}{
-		"commas":              {"Email,Name,Note\na@example.com,A;B,\"x,y\"\n", 0, ','},
-		"semicolons":          {"Email;Name;Note\na@example.com;A;\"x;y\"\n", 0, ';'},
-		"tabs":                {"Email\tName\tNote\r\na@example.com\tA\t\"x\ty\"\r\n", 0, '\t'},
-		"commas in quotes":    {"Email;Name;\"Note, long, or, not:text\"\na@example.com;A;x\n", 0, ';'},
-		"one that is said":    {"Email|Name|Note\na@example.com|A|x\n", '|', '|'},
-		"Excel says it":       {"sep=;\r\nEmail;Name;Note\r\na@example.com;A;x\r\n", 0, ';'},
-		"Excel says an odd":   {"\ufeffSEP=^\nEmail^Name^Note\na@example.com^A^x\n", 0, '^'},
-		"Excel and we":        {"sep=;\r\nEmail,Name,Note\r\na@example.com,A,x\r\n", ',', ','},
-		"old Macs":            {"Email,Name,Note\ra@example.com,A,x\rb@example.com,B,y\r", 0, ','},
-		"old Macs say it":     {"sep=;\rEmail;Name;Note\ra@example.com;A;x\r", 0, ';'},
-		"one column":          {"Email\na@example.com\n", 0, ','},
-		"no line end":         {"Email;Name", 0, ';'},
-		"a line in a heading": {"Email;Name;\"No\nte:text\"\na@example.com;A;x\n", 0, ';'},
+		"commas":                {"Email,Name,Note\na@example.com,A;B,\"x,y\"\n", 0, ','},
+		"semicolons":            {"Email;Name;Note\na@example.com;A;\"x;y\"\n", 0, ';'},
+		"tabs":                  {"Email\tName\tNote\r\na@example.com\tA\t\"x\ty\"\r\n", 0, '\t'},
+		"a name full of others": {"Email,Name,Note;a;b;c;d\n\"a@example.com\",A,x\n", 0, ','},
+		"Email within quotes":   {"Name;A,B,C,D;\"Email:text\"\nA;x;a@example.com\n", 0, ';'},
+		"commas in quotes":      {"Email;Name;\"Note, long, or, not:text\"\na@example.com;A;x\n", 0, ';'},
+		"one that is said":      {"Email|Name|Note\na@example.com|A|x\n", '|', '|'},
+		"Excel says it":         {"sep=;\r\nEmail;Name;Note\r\na@example.com;A;x\r\n", 0, ';'},
+		"Excel says an odd":     {"\ufeffSEP=^\nEmail^Name^Note\na@example.com^A^x\n", 0, '^'},
+		"Excel and we":          {"sep=;\r\nEmail,Name,Note\r\na@example.com,A,x\r\n", ',', ','},
+		"old Macs":              {"Email,Name,Note\ra@example.com,A,x\rb@example.com,B,y\r", 0, ','},
+		"old Macs say it":       {"sep=;\rEmail;Name;Note\ra@example.com;A;x\r", 0, ';'},
+		"one column":            {"Email\na@example.com\n", 0, ','},
+		"no line end":           {"Email;Name", 0, ';'},
+		"a line in a heading":   {"Email;Name;\"No\nte:text\"\na@example.com;A;x\n", 0, ';'},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := newMemory()

@@ -217,18 +217,33 @@ func TestAWordThatComesWhileARowIsMendedWins(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	replace := func(with it) func(string) {
+		return func(key string) { with["Email"] = s(key); tab.put(t, with) }
+	}
+	full := it{"SubscriptionStatus": s("true"), "OptOut": l(s("promo")), "name": s("Kim")}
+	status := it{"SubscriptionStatus": s("true")}
 	cases := map[string]struct {
+		item   it
 		during func(string)
 		want   it
 	}{
-		"leaves@example.com":     {update(directory.Change{Subscribed: &no, OptOut: []string{"*"}}), it{"SubscriptionStatus": yes(false), "OptOut": ss("*", "promo"), "Name": s("Kim")}},
-		"leaves-one@example.com": {update(directory.Change{OptOut: []string{"news"}}), it{"SubscriptionStatus": yes(true), "OptOut": ss("news", "promo"), "Name": s("Kim")}},
-		"renamed@example.com":    {update(directory.Change{Attributes: map[string]any{"Name": "Lee"}}), it{"SubscriptionStatus": yes(true), "OptOut": ss("promo"), "Name": s("Lee")}},
-		"removed@example.com":    {remove, nil},
+		"stops@example.com":   {status, update(directory.Change{Subscribed: &no}), it{"SubscriptionStatus": yes(false)}},
+		"unclear@example.com": {status, replace(it{"SubscriptionStatus": s("?")}), it{"SubscriptionStatus": s("?")}},
+		"beside@example.com": {it{"SubscriptionStatus": yes(true), "name": s("Kim")}, replace(it{"SubscriptionStatus": yes(true), "name": s("Kim"), "Name": s("Lee")}),
+			it{"SubscriptionStatus": yes(true), "name": s("Kim"), "Name": s("Lee")}},
+		"appends@example.com": {it{"SubscriptionStatus": yes(true), "OptOut": l(s("promo"))}, replace(it{"SubscriptionStatus": yes(true), "OptOut": l(s("promo"), s("news"))}),
+			it{"SubscriptionStatus": yes(true), "OptOut": ss("news", "promo")}},
+		"another@example.com": {it{"SubscriptionStatus": yes(true), "OptOut": l(s("promo"))}, replace(it{"SubscriptionStatus": yes(true), "OptOut": l(s("news"))}),
+			it{"SubscriptionStatus": yes(true), "OptOut": ss("news")}},
+		"leaves@example.com":     {full, update(directory.Change{Subscribed: &no, OptOut: []string{"*"}}), it{"SubscriptionStatus": yes(false), "OptOut": ss("*", "promo"), "Name": s("Kim")}},
+		"leaves-one@example.com": {full, update(directory.Change{OptOut: []string{"news"}}), it{"SubscriptionStatus": yes(true), "OptOut": ss("news", "promo"), "Name": s("Kim")}},
+		"renamed@example.com":    {full, update(directory.Change{Attributes: map[string]any{"Name": "Lee"}}), it{"SubscriptionStatus": yes(true), "OptOut": ss("promo"), "Name": s("Lee")}},
+		"removed@example.com":    {full, remove, nil},
 	}
 	var keys []mail.Address
 	for key, c := range cases {
-		tab.put(t, it{"Email": s(key), "SubscriptionStatus": s("true"), "OptOut": l(s("promo")), "name": s("Kim")})
+		c.item["Email"] = s(key)
+		tab.put(t, c.item)
 		during[key] = c.during
 		keys = append(keys, mail.Address(key))
 	}
