@@ -12,7 +12,7 @@ import (
 )
 
 // chunk is how many copies one transaction of a long change touches.
-const chunk = 2000
+const chunk = 1000
 
 // Expanding lists the messages that want their expander, oldest first: those
 // that are not expanded, and held ones that are being released.

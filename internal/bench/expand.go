@@ -9,8 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/pprof"
 	"strconv"
+	"syscall"
 	"time"
 
 	"postern/directory"
@@ -30,17 +30,6 @@ func expandWorker(args []string) error {
 	if err != nil {
 		return err
 	}
-	if path := os.Getenv("BENCH_CPUPROFILE"); path != "" {
-		f, err := os.Create(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
-	}
 	w := &worker{dir: args[0]}
 	if w.index, err = directory.OpenIndex(filepath.Join(w.dir, "index.db")); err != nil {
 		return err
@@ -52,9 +41,9 @@ func expandWorker(args []string) error {
 	if w.fields, err = expand.NewFields(map[string]expand.FieldDef{"Name": {}, "Gender": {}, "CreateTime": {Type: "number"}}, nil); err != nil {
 		return err
 	}
-	for _, filter := range []string{choosesAll, choosesFew} {
+	for _, of := range []kind{{Filter: choosesAll}, {Filter: choosesFew}, {Unordered: true}} {
 		for range rounds {
-			if err := w.turn(filter); err != nil {
+			if err := w.turn(of); err != nil {
 				return err
 			}
 		}
@@ -77,28 +66,35 @@ func (w *worker) leave() error {
 }
 
 // turn expands to the large directory between as many messages to the small one.
-func (w *worker) turn(filter string) error {
-	small := func() error {
-		for range someRuns {
-			if err := w.expand(somePeople, filter); err != nil {
-				return err
-			}
+func (w *worker) turn(of kind) error {
+	for i := range 2*someRuns + 1 {
+		users := somePeople
+		if i == someRuns {
+			users = allPeople
 		}
-		return nil
+		e := expansion{Users: users, kind: of}
+		if err := w.expand(&e); err != nil {
+			return err
+		}
+		if err := json.NewEncoder(os.Stdout).Encode(e); err != nil {
+			return err
+		}
 	}
-	if err := small(); err != nil {
-		return err
-	}
-	if err := w.expand(allPeople, filter); err != nil {
-		return err
-	}
-	return small()
+	return nil
 }
 
-func (w *worker) expand(users int, filter string) (err error) {
+func (w *worker) open(e *expansion) (directory.Store, error) {
+	if e.Unordered {
+		return unordered{users: e.Users}, nil
+	}
+	return embedded.Open(filepath.Join(w.dir, fmt.Sprint(e.Users), "data", "directory.db"))
+}
+
+// expand is one message into a spool of its own.
+func (w *worker) expand(of *expansion) (err error) {
 	runtime.GC()
 	path := filepath.Join(w.dir, "spool")
-	store, err := embedded.Open(filepath.Join(w.dir, fmt.Sprint(users), "data", "directory.db"))
+	store, err := w.open(of)
 	if err != nil {
 		return err
 	}
@@ -112,15 +108,15 @@ func (w *worker) expand(users int, filter string) (err error) {
 			b, yes := w.index.Blocked(addr, list)
 			return b.Reason, yes
 		}}
-	m, err := accepted(s, filter)
+	m, err := accepted(s, of.Filter)
 	if err != nil {
 		return err
 	}
-	watch, start := watchMemory(), time.Now()
+	watch, start, spent := watchMemory(), time.Now(), processor()
 	if err := e.Expand(context.Background(), m); err != nil {
 		return err
 	}
-	out := expansion{Users: users, Filter: filter, Took: time.Since(start).Seconds(), Anon: watch.end()}
+	of.Took, of.Processor, of.Anon = time.Since(start).Seconds(), (processor() - spent).Seconds(), watch.end()
 	sum, err := s.Message(m.ID)
 	if err != nil {
 		return err
@@ -128,11 +124,23 @@ func (w *worker) expand(users int, filter string) (err error) {
 	if sum.State != mail.Sending {
 		return fmt.Errorf("the message is %s: %s", sum.State, sum.Reason)
 	}
-	out.Copies = sum.Counts.Total()
+	of.Copies = sum.Counts.Total()
 	if db, err := os.Stat(filepath.Join(path, "spool.db")); err == nil {
-		out.Spool = db.Size()
+		of.Spool = db.Size()
 	}
-	return json.NewEncoder(os.Stdout).Encode(out)
+	if of.Copies >= dispatched {
+		of.Dispatch, err = dispatch(s)
+	}
+	return err
+}
+
+// processor is how long this process has had a processor.
+func processor() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // accepted is a message to the list, in custody, whose copies need a name: all of them
@@ -151,4 +159,56 @@ func accepted(s *spool.Spool, filter string) (mail.Message, error) {
 		return m, err
 	}
 	return m, s.Accept(context.Background(), body, []spool.Accepted{{Message: m, Compiled: []byte("x")}})
+}
+
+// unordered is a directory of so many users that gives them in no order, as DynamoDB
+// does.
+type unordered struct {
+	directory.Store
+	users int
+}
+
+func (unordered) Close() error { return nil }
+
+func (u unordered) Scan(_ context.Context, from directory.Checkpoint) (p directory.Page, err error) {
+	at := 0
+	if len(from) > 0 {
+		if at, err = strconv.Atoi(string(from)); err != nil {
+			return p, err
+		}
+	}
+	for ; len(p.Users) < 1000 && at < u.users; at++ {
+		i := at * 7919 % u.users
+		p.Users = append(p.Users, directory.User{Email: mail.Address(personAddress(i)), Subscribed: i%100 != 50,
+			Attributes: map[string]any{"Name": fmt.Sprintf("김고객%d", i), "Gender": "Female", "CreateTime": json.Number("1700000000")}})
+	}
+	if at < u.users {
+		p.Next = strconv.AppendInt(nil, int64(at), 10)
+	}
+	return p, nil
+}
+
+// dispatched is how many copies are sent of an expanded message.
+const dispatched = 5000
+
+// dispatch claims and settles copies as a lane does that has room for 64 and an
+// upstream that takes no time; seconds for each.
+func dispatch(s *spool.Spool) (float64, error) {
+	var ended []spool.Settled
+	start := time.Now()
+	for done := 0; done < dispatched; {
+		claims, err := s.Turn(context.Background(), ended, "", spool.Room{All: connections, Bulk: connections}, time.Now())
+		if err != nil {
+			return 0, err
+		}
+		if len(claims) == 0 {
+			return 0, fmt.Errorf("nothing is due after %d copies", done)
+		}
+		ended = ended[:0]
+		for _, c := range claims {
+			ended = append(ended, spool.Settled{Claim: c, Result: spool.Result{State: mail.Sent, At: time.Now(), Spent: true, UpstreamID: c.Copy.Tag()}})
+		}
+		done += len(claims)
+	}
+	return time.Since(start).Seconds() / dispatched, nil
 }
