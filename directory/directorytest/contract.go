@@ -206,7 +206,7 @@ func putUnknown(t *testing.T, s directory.Store) {
 }
 
 func putNew(t *testing.T, s directory.Store) {
-	us := people(130)
+	us := people(30)
 	us[3].OptOut, us[4].KeepStatus = []string{directory.AllLists}, true
 	us[5].Attributes["Nothing"] = nil
 	for i := range us {
