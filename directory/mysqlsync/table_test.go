@@ -44,6 +44,7 @@ func TestTable(t *testing.T) {
 		"ChangesBetweenPagesAreMetWhereTheyAre":        changesBetweenPages,
 		"RowsWithoutATimeOfChangeAreFound":             undated,
 		"TimeZonesOfServerAndDSNChangeNothing":         timeZones,
+		"SettingsOfTheDSNChangeNothing":                settings,
 		"DaysOfSummerTimeLoseNoRow":                    summerTime,
 		"NowIsWhatAChangedRowWouldGet":                 nowIsTheColumns,
 		"IntegersOfChangeAreSecondsOrMilliseconds":     integerTimes,
