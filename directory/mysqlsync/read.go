@@ -13,8 +13,10 @@ import (
 	"postern/mail"
 )
 
-// lookupAtOnce is how many keys one statement asks for.
-const lookupAtOnce = 500
+const (
+	lookupAtOnce = 500       // keys that one statement asks for
+	countAtMost  = 5_000_000 // rows: some seconds of the server's
+)
 
 // ByKey reads the rows behind the key, in the order of keys; "" is the start.
 func (t *Table) ByKey(ctx context.Context, after string, limit int) ([]Row, error) {
@@ -116,8 +118,8 @@ func (t *Table) Now(ctx context.Context) (time.Time, error) {
 	return now, nil
 }
 
-// Count is how many rows there are, about: what the server's statistics say, or for a
-// view, counted.
+// Count is how many rows there are. Of more than five million it is what the server's
+// statistics say, which may be far from it; fewer, and those of a view, are counted.
 func (t *Table) Count(ctx context.Context) (int64, error) {
 	const doing = "counting the rows"
 	var n sql.NullInt64
@@ -125,7 +127,7 @@ func (t *Table) Count(ctx context.Context) (int64, error) {
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, t.explain(ctx, doing, err)
 	}
-	if n.Int64 > 0 {
+	if n.Int64 > countAtMost {
 		return n.Int64, nil
 	}
 	if err := t.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+t.table).Scan(&n); err != nil {
