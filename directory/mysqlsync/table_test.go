@@ -45,6 +45,7 @@ func TestTable(t *testing.T) {
 		"RowsWithoutATimeOfChangeAreFound":             undated,
 		"TimeZonesOfServerAndDSNChangeNothing":         timeZones,
 		"SettingsOfTheDSNChangeNothing":                settings,
+		"TheNewestChangeIsOneThatCounts":               newest,
 		"DaysOfSummerTimeLoseNoRow":                    summerTime,
 		"NowIsWhatAChangedRowWouldGet":                 nowIsTheColumns,
 		"IntegersOfChangeAreSecondsOrMilliseconds":     integerTimes,

@@ -57,6 +57,24 @@ func settings(t *testing.T, s *shop) {
 	}
 }
 
+func newest(t *testing.T, s *shop) {
+	s.users()
+	s.exec("ALTER TABLE users MODIFY update_at DATETIME(6)")
+	table := s.open(s.config())
+	expect := func(want time.Time) {
+		t.Helper()
+		if got, err := table.Newest(t.Context()); err != nil || !got.Equal(want) {
+			t.Errorf("the latest change is %v, %v, want %v", got, err, want)
+		}
+	}
+	expect(time.Time{})
+	s.utc("USE "+s.name, "INSERT INTO users (id, update_at) VALUES (1, NULL), (2, '0000-00-00 00:00:00')")
+	expect(time.Time{})
+	s.utc("USE "+s.name, "INSERT INTO users (id, update_at) VALUES (3, '2024-03-01 09:00:00.000001'), (4, '2024-02-01 09:00:00'), (5, '2024-03-31 00:00:00'), (6, '9999-12-31 23:59:59'), (7, '2024-04-31 00:00:00')")
+	s.exec("DELETE FROM users WHERE id = 5")
+	expect(time.Date(2024, 3, 1, 0, 0, 0, 1000, time.UTC))
+}
+
 func summerTime(t *testing.T, s *shop) {
 	s.users()
 	s.exec("ALTER TABLE users MODIFY update_at DATETIME(6)")
