@@ -177,9 +177,6 @@ func (c *Config) footers(fields *expand.Fields) (*expand.Footers, error) {
 
 // warnOfUnbuilt says what of the configuration this version leaves undone.
 func (c *Config) warnOfUnbuilt(log *slog.Logger) {
-	if c.Sync.DSN != "" {
-		log.Warn("sync.dsn is set, and this version does not sync from MySQL yet; use `postern users import`")
-	}
 	for i, l := range c.Lanes {
 		if l.Driver == "ses" && l.SES.EventsQueue != "" && c.Relay.UncertainWait < 2*time.Minute {
 			log.Warn("relay.uncertain_wait is shorter than the two minutes for which SQS hides what a gateway that was killed had in hand: a copy may be sent twice before its event comes")
@@ -209,13 +206,13 @@ func (c *Config) lanes(log *slog.Logger) ([]relay.LaneConfig, error) {
 func (c *Config) sender(l LaneConfig, log *slog.Logger) (relay.Sender, error) {
 	switch l.Driver {
 	case "smtp":
-		authorities, err := l.SMTP.tls()
+		upstream, err := authorities(l.SMTP.CAFile)
 		if err != nil {
 			return nil, err
 		}
 		return smarthost.New(smarthost.Config{
 			Address: l.SMTP.Address, Fallback: l.SMTP.Fallback, TLS: l.SMTP.TLS, Username: l.SMTP.Username, Password: string(l.SMTP.Password),
-			Hostname: c.Hostname, MaxConns: l.Concurrency, TLSConfig: authorities, Log: log,
+			Hostname: c.Hostname, MaxConns: l.Concurrency, TLSConfig: upstream, Log: log,
 		})
 	case "ses":
 		return ses.New(context.Background(), ses.Config{
