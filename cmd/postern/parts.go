@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -152,7 +154,15 @@ func (c *Config) vocabulary(learnt map[string]string) (*expand.Fields, error) {
 	for name, f := range c.Fields {
 		defs[name] = expand.FieldDef{Type: f.Type, Alias: f.Alias}
 	}
-	return expand.NewFields(defs, learnt)
+	fields, err := expand.NewFields(defs, learnt)
+	if err == nil && c.Sync.on() {
+		for _, attribute := range slices.Sorted(maps.Keys(c.Sync.Columns)) { // their types are known when MySQL has been asked
+			if !directory.Reserved(attribute) {
+				fields.Learn(attribute, expand.TypeString)
+			}
+		}
+	}
+	return fields, err
 }
 
 // checkFilters compiles every list's filter, so that a mistake stops the start.
@@ -175,8 +185,8 @@ func (c *Config) footers(fields *expand.Fields) (*expand.Footers, error) {
 	return expand.LoadFooters(c.Templates.Footers, fields, lists)
 }
 
-// warnOfUnbuilt says what of the configuration this version leaves undone.
-func (c *Config) warnOfUnbuilt(log *slog.Logger) {
+// warnOfRisks says what of the configuration works and may be regretted.
+func (c *Config) warnOfRisks(log *slog.Logger) {
 	for i, l := range c.Lanes {
 		if l.Driver == "ses" && l.SES.EventsQueue != "" && c.Relay.UncertainWait < 2*time.Minute {
 			log.Warn("relay.uncertain_wait is shorter than the two minutes for which SQS hides what a gateway that was killed had in hand: a copy may be sent twice before its event comes")

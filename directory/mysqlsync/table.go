@@ -2,6 +2,7 @@ package mysqlsync
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"time"
@@ -9,8 +10,9 @@ import (
 
 // TableConfig names the table and its columns, as section [sync] has them.
 type TableConfig struct {
-	DSN      string // of go-sql-driver/mysql
-	Table    string // may be "database.table", and a view
+	DSN      string      // of go-sql-driver/mysql
+	TLS      *tls.Config // how the server is judged, in place of the DSN's tls; nil: as that says
+	Table    string      // may be "database.table", and a view
 	Key      string
 	Updated  string
 	Deleted  string            // "": none

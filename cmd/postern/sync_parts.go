@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"postern/admin"
+	"postern/directory"
+	"postern/directory/mysqlsync"
+	"postern/expand"
+)
+
+// syncing is the sync from MySQL over open files. Close ends a pass that is under way, and
+// waits for it.
+type syncing struct {
+	*mysqlsync.Syncer
+	state *mysqlsync.State
+	table *lateTable
+
+	ctx  context.Context // of every pass
+	end  context.CancelFunc
+	mu   sync.Mutex
+	busy sync.WaitGroup // passes that were asked for
+	done bool           // no more of them
+}
+
+// openSync opens the sync of the configuration; MySQL itself is first asked by a pass.
+func openSync(cfg *Config, store directory.Store, index *directory.Index, learn func(map[string]string) error, log *slog.Logger) (*syncing, error) {
+	table, err := cfg.syncTable(learn, log)
+	if err != nil {
+		return nil, err
+	}
+	state, err := mysqlsync.Open(filepath.Join(cfg.DataDir, "sync.db"))
+	if err != nil {
+		return nil, err
+	}
+	s := &syncing{state: state, table: table}
+	s.ctx, s.end = context.WithCancel(context.Background())
+	s.Syncer, err = mysqlsync.New(mysqlsync.Config{
+		Source: table, Store: store, Index: index, State: state,
+		Chunk: cfg.Sync.Chunk, Overlap: cfg.Sync.Overlap, Tripwire: cfg.Sync.Tripwire, Lists: ids(cfg.Lists),
+		Rejects: cfg.syncRejects(), Learn: learn, Log: log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// syncRejects is the file that names the rows that are no users.
+func (c *Config) syncRejects() string { return filepath.Join(c.DataDir, "sync-rejects.csv") }
+
+// syncTable is the table in MySQL, not yet opened.
+func (c *Config) syncTable(learn func(map[string]string) error, log *slog.Logger) (*lateTable, error) {
+	dsn, err := c.Sync.dsn()
+	if err != nil {
+		return nil, err
+	}
+	server, err := authorities(c.Sync.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("sync.ca_file: %w", err)
+	}
+	named, err := c.vocabulary(nil)
+	if err != nil {
+		return nil, err
+	}
+	s, types := &c.Sync, map[string]string{}
+	for attribute := range s.Columns {
+		if field, ok := named.Resolve(attribute); ok && !expand.IsBuiltIn(field) && c.Fields[field].Type != "" {
+			types[attribute] = c.Fields[field].Type
+		}
+	}
+	config := mysqlsync.TableConfig{
+		DSN: dsn, TLS: server, Table: s.Table, Key: s.Key, Updated: s.Updated, Deleted: s.Deleted, Consent: s.Consent,
+		Columns: s.Columns, Types: types, Location: c.location(), Log: log,
+	}
+	return &lateTable{learn: learn, log: log, warned: map[string]bool{}, open: func(ctx context.Context) (openTable, error) {
+		t, err := mysqlsync.OpenTable(ctx, config)
+		if err != nil {
+			return nil, err // not a nil *Table
+		}
+		return t, nil
+	}}, nil
+}
+
+// Run makes a pass until ctx ends or the sync is closed.
+func (s *syncing) Run(ctx context.Context, o mysqlsync.Options, progress func(mysqlsync.Report)) (mysqlsync.Report, error) {
+	s.mu.Lock()
+	if s.done {
+		s.mu.Unlock()
+		return mysqlsync.Report{}, context.Canceled
+	}
+	s.busy.Add(1)
+	s.mu.Unlock()
+	defer s.busy.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	return s.Syncer.Run(ctx, o, progress)
+}
+
+// finish ends the passes that were asked for: each stops between two chunks, and the next
+// one goes on there.
+func (s *syncing) finish() {
+	s.mu.Lock()
+	s.done = true
+	s.mu.Unlock()
+	s.end()
+	s.busy.Wait()
+}
+
+// Close ends all and closes the file of the state.
+func (s *syncing) Close() error {
+	s.finish()
+	return errors.Join(s.table.Close(), s.state.Close())
+}
+
+// serve lets the API make passes.
+func (s *syncing) serve(api *admin.API, every time.Duration) {
+	api.Sync, api.SyncStatus, api.SyncEvery = s.Run, s.Status, every
+}
+
+// watchSync warns when the last good pass is long ago, once until there is a good one.
+func (a *App) watchSync(ctx context.Context) {
+	began, late := time.Now(), false
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		status, err := a.sync.Status()
+		if err != nil {
+			a.log.Error("the state of the sync cannot be read", "error", err)
+			continue
+		}
+		was := late
+		if late = admin.SyncLate(&status, a.cfg.Sync.Interval, began, time.Now()); late && !was {
+			a.log.Warn("no sync from MySQL has ended well for three intervals: the directory is behind; `postern sync status` says why", "good", status.Good)
+		}
+	}
+}
