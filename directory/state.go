@@ -108,3 +108,27 @@ func (u User) after(c Change) User {
 	u.Attributes = maps.Clone(u.Attributes)
 	return u
 }
+
+// Heard gives a user of the Store as they will be once the Store has been told what it has
+// yet to hear, and the lists that the index says they have left.
+func (x *Index) Heard(u User) (User, []string, error) {
+	var words []pendingEntry
+	var gone left
+	err := x.db.View(func(tx *bolt.Tx) (err error) {
+		if gone, err = getJSON[left](bucket(tx, leftBucket), []byte(u.Email.Key())); err != nil {
+			return err
+		}
+		words, err = pendingOf(tx, u.Email)
+		return err
+	})
+	if err != nil {
+		return u, nil, fmt.Errorf("read what %q has left: %w", u.Email, err)
+	}
+	if len(words) > 0 {
+		was := u
+		if u = u.after(changeOf(words, &u)); u.Subscribed != was.Subscribed {
+			u.Unknown = false
+		}
+	}
+	return u, slices.Sorted(maps.Keys(gone)), nil
+}

@@ -47,12 +47,16 @@ type Source interface {
 	// Now is the time by the server's clock and in its column of changes: what a row would get
 	// that is changed now.
 	Now(ctx context.Context) (time.Time, error)
+	// Newest is the greatest Updated of all rows; zero when none has any.
+	Newest(ctx context.Context) (time.Time, error)
 	// Count is how many rows there are, about.
 	Count(ctx context.Context) (int64, error)
 }
 
 // Staging is a place for the chunks of a first load between MySQL and the directory.
 type Staging interface {
+	// Missing says that the directory's table is not there, and Import would make it.
+	Missing(ctx context.Context) (bool, error)
 	// Stage writes a chunk, whole or not at all, over one of the same name.
 	Stage(ctx context.Context, name string, users []directory.User) error
 	// Chunk reads it back.
@@ -78,6 +82,7 @@ type Options struct {
 	DryRun    bool // nothing is written, neither here nor in the directory
 	Reconcile bool // read everything, and find what is gone
 	Force     bool // over the tripwire
+	Strangers bool // with Reconcile: also take out the users whom no row has brought
 }
 
 // Counts is what a pass has done, or a dry run would do. A row counts in one of New, Changed, Same,
@@ -95,6 +100,7 @@ type Counts struct {
 	Subscribed   int `json:"subscribed"`   // changed, and subscribed again
 	Kept         int `json:"kept"`         // subscribed in MySQL, and left here: they stay away
 	Consents     int `json:"consents"`     // that were news
+	Strangers    int `json:"strangers"`    // users of the directory whom no row has brought; a reconcile looks for them
 	Unknown      int `json:"unknown"`      // new or changed, and the column of the status is neither yes nor no
 }
 
@@ -116,8 +122,10 @@ type Report struct {
 	Done    int64               `json:"done,omitempty"` // of them
 	Left    time.Duration       `json:"-"`              // until the step ends, about; 0: unknown
 	Counts                      // flat in JSON
-	Samples map[string][]Sample `json:"samples,omitempty"` // by "new", "changed", "moved", "gone", "unsubscribed", "kept", "bad": 5 each
-	Error   string              `json:"error,omitempty"`   // why it ended before its end
+	Samples map[string][]Sample `json:"samples,omitempty"` // by "new", "changed", "moved", "gone", "unsubscribed", "kept", "bad", "strangers": 5 each
+	// Tripwire says in a dry run that a real one would be stopped, and why.
+	Tripwire string `json:"tripwire,omitempty"`
+	Error    string `json:"error,omitempty"` // why it ended before its end
 }
 
 // Status is how the sync stands.

@@ -1,0 +1,151 @@
+package mysqlsync
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"postern/directory"
+	"postern/mail"
+)
+
+// writers is how many words are told to the index at a time: they share its commits.
+const writers = 64
+
+// apply does the steps: first the index, so that nothing which was left is lost on the
+// way, then the directory. stage, which may be nil, takes the users that are not there yet.
+// The state is the caller's, after all of it.
+func (s *Syncer) apply(ctx context.Context, b *batch, steps []step, stage func([]directory.User) error) error {
+	if err := s.tellIndex(ctx, b, steps); err != nil {
+		return err
+	}
+	var users, staged []directory.User
+	var drop []mail.Address
+	for i := range steps {
+		st := &steps[i]
+		if st.drop != "" {
+			drop = append(drop, st.drop)
+		}
+		if st.put == nil {
+			continue
+		}
+		if st.fresh {
+			left, err := s.cfg.Index.Left(st.put.Email)
+			if err != nil {
+				return err
+			}
+			st.put.OptOut = directory.Union(st.put.OptOut, left)
+		}
+		if stage != nil && st.kind == isNew {
+			staged = append(staged, *st.put)
+		} else {
+			users = append(users, *st.put)
+		}
+	}
+	if len(staged) > 0 {
+		if err := stage(staged); err != nil {
+			return err
+		}
+	}
+	return s.write(ctx, users, drop)
+}
+
+// write brings users into the directory, and others out of it.
+func (s *Syncer) write(ctx context.Context, users []directory.User, drop []mail.Address) error {
+	if len(users) > 0 {
+		if err := s.cfg.Store.Put(ctx, users); err != nil {
+			return err
+		}
+		if s.cfg.Learn != nil {
+			fields := map[string]string{}
+			directory.CollectFields(fields, users)
+			if err := s.cfg.Learn(fields); err != nil {
+				return err
+			}
+		}
+	}
+	if len(drop) > 0 {
+		return s.cfg.Store.Delete(ctx, drop)
+	}
+	return nil
+}
+
+// tellIndex records what only the directory knew, then what has moved, then the consents.
+func (s *Syncer) tellIndex(ctx context.Context, b *batch, steps []step) error {
+	index := s.cfg.Index
+	told := func(word func(context.Context, *step) error) error {
+		g, gctx := errgroup.WithContext(ctx)
+		g.SetLimit(writers)
+		for i := range steps {
+			g.Go(func() error { return word(gctx, &steps[i]) })
+		}
+		if err := g.Wait(); err != nil {
+			return fmt.Errorf("tell the opt-out index: %w", err)
+		}
+		return nil
+	}
+	ev := directory.Evidence{At: b.now, How: "MySQL"}
+	there := directory.Evidence{At: b.now, How: "directory", Note: "the directory said so, and MySQL did not"}
+	err := told(func(ctx context.Context, st *step) error {
+		for _, list := range st.leave {
+			if err := index.OptOut(ctx, st.leaver, list, there); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = told(func(ctx context.Context, st *step) error {
+		if st.from == "" {
+			return nil
+		}
+		return index.Moved(ctx, st.from, st.put.Email, ev)
+	})
+	if err != nil {
+		return err
+	}
+	return told(func(ctx context.Context, st *step) error {
+		if !st.consent {
+			return nil
+		}
+		left, err := index.Left(st.row.User.Email)
+		if err != nil {
+			return err
+		}
+		lists := append(slices.Clone(left), directory.AllLists)
+		if err := index.Agreed(ctx, st.row.User.Email, lists, st.row.Consent, ev); err != nil {
+			return err
+		}
+		left, err = index.Left(st.row.User.Email)
+		st.kept = st.kept && slices.Contains(left, directory.AllLists)
+		return err
+	})
+}
+
+// remember is what the state keeps of the steps.
+func remember(e *edit, b *batch, steps []step) {
+	for i := range steps {
+		st := &steps[i]
+		key := st.row.Key
+		base := b.base[key]
+		switch {
+		case st.kind == isGone:
+			e.rows[key] = nil
+			e.aside[key] = nil
+		case st.aside != nil:
+			e.aside[key] = st.aside
+		case st.seen != nil && (base == nil || *st.seen != *base):
+			e.rows[key] = st.seen
+			e.aside[key] = nil
+		default:
+			e.aside[key] = nil
+		}
+		if st.later {
+			e.later[key] = st.row.User.Email
+		}
+	}
+}

@@ -1,0 +1,290 @@
+package mysqlsync
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"postern/directory"
+	"postern/mail"
+)
+
+// What becomes of a row.
+const (
+	isNew     = "new"
+	isChanged = "changed"
+	isSame    = "same"
+	isGone    = "gone"
+	isBad     = "bad"
+)
+
+// step is what is done for one row.
+type step struct {
+	row  *Row
+	kind string
+	what string // for people
+
+	put     *directory.User
+	fresh   bool         // put makes a user who is not there: what the index has of it is written with it
+	from    mail.Address // the user's key so far, when it changes
+	drop    mail.Address // the user to remove
+	leave   []string     // what only the directory says was left; the index is told first
+	leaver  mail.Address // who
+	consent bool         // is news
+	seen    *seen        // to remember; nil: nothing
+	aside   *aside
+	later   bool
+
+	unsubscribed, subscribed, kept bool
+}
+
+// judge says what is done for each row. It reads nothing and writes nothing.
+func (b *batch) judge(firstLoad bool) []step {
+	steps := make([]step, 0, len(b.rows))
+	claimed := map[mail.Address]bool{}
+	for i := range b.rows {
+		r := &b.rows[i]
+		var st step
+		owner, taken := b.taken[r.Key]
+		switch {
+		case r.Deleted:
+			st = b.deleted(r, firstLoad)
+		case r.Problem != "":
+			st = b.setAside(r, r.Problem, false)
+		case taken:
+			st = b.setAside(r, fmt.Sprintf("its address %s is that of row %s already", r.User.Email, owner), true)
+		default:
+			st = b.live(r)
+			claimed[r.User.Email] = true
+		}
+		st.row = r
+		steps = append(steps, st)
+	}
+	for i := range steps {
+		if claimed[steps[i].drop] {
+			steps[i].drop = "" // somebody else's now
+		}
+	}
+	return steps
+}
+
+func (b *batch) setAside(r *Row, reason string, taken bool) step {
+	email := r.Email
+	if email == "" {
+		email = string(r.User.Email)
+	}
+	return step{kind: isBad, what: reason, aside: &aside{Email: email, Reason: reason, Taken: taken, Since: b.now.UTC()}, seen: b.base[r.Key]}
+}
+
+// deleted takes a row's user out of the directory. One that was never seen may be in
+// a directory that was filled before there was a sync, but only when no other row has
+// the address; a first load knows that at its end.
+func (b *batch) deleted(r *Row, firstLoad bool) step {
+	base := b.base[r.Key]
+	address := r.User.Email
+	if base != nil {
+		address = base.Email
+	} else {
+		if r.Problem != "" || address == "" || b.owners[address.Key()] != "" {
+			return step{kind: isSame}
+		}
+		if firstLoad {
+			return step{kind: isSame, later: true}
+		}
+	}
+	u := b.users[address]
+	if base == nil && u == nil {
+		return step{kind: isSame}
+	}
+	st := step{kind: isGone, what: string(address), drop: address, leaver: address}
+	if u != nil {
+		st.leave = b.onlyThere(u, base == nil || base.Stands == yes)
+	}
+	return st
+}
+
+// onlyThere is what the directory alone says that the user has left. toldYes says that
+// MySQL says or said "subscribed": a "no" is then somebody else's.
+func (b *batch) onlyThere(u *directory.User, toldYes bool) []string {
+	only := slices.DeleteFunc(slices.Clone(u.OptOut), func(id string) bool { return slices.Contains(b.left[u.Email], id) })
+	if toldYes && saysNo(u) && !b.leftAll(u) {
+		only = append(only, directory.AllLists)
+	}
+	return only
+}
+
+// saysNo is a "not subscribed" that somebody wrote.
+func saysNo(u *directory.User) bool { return !u.Subscribed && !u.Unknown }
+
+func (b *batch) leftAll(u *directory.User) bool {
+	return slices.Contains(u.OptOut, directory.AllLists) || slices.Contains(b.left[u.Email], directory.AllLists)
+}
+
+// live makes a row a user, or keeps the user in step.
+func (b *batch) live(r *Row) step {
+	base, u := b.base[r.Key], r.User
+	st := step{row: r, kind: isSame, seen: &seen{Email: u.Email, Stands: stands(&u), Hash: hash(u.Attributes)}, consent: b.news(r, base)}
+	if base != nil {
+		st.seen.Consent = base.Consent
+		if b.same(r, base) {
+			return st
+		}
+	}
+	if st.consent {
+		st.seen.Consent = r.Consent
+	}
+	had := u.Email
+	if base != nil {
+		had = base.Email
+	} else if other := b.spelt[u.Email.Key()]; other != "" && b.users[u.Email] == nil && b.users[other] != nil {
+		had = other
+	}
+	old := b.users[had]
+	b.status(&st, &u, base, old)
+	if had != u.Email {
+		b.move(&st, &u, had, old)
+	}
+	st.put, st.fresh = &u, st.fresh || old == nil
+	switch {
+	case base == nil && old == nil:
+		st.kind, st.what = isNew, ""
+	case base == nil && st.from == "" && holds(old, &u):
+		st.put = nil
+	default:
+		st.kind = isChanged
+		if st.what == "" {
+			st.what = difference(old, &u)
+		}
+	}
+	if st.consent && base == nil { // else there is nothing to undo
+		st.consent = len(st.leave) > 0 || old != nil && len(old.OptOut) > 0 || b.hasLeft(u.Email)
+	}
+	return st
+}
+
+func (b *batch) hasLeft(address mail.Address) bool {
+	left, err := b.cfg.Index.Left(address)
+	return err != nil || len(left) > 0
+}
+
+// status decides what is written of the subscription: MySQL's word where it is a new
+// one. A "no" that MySQL did not bring stays.
+func (b *batch) status(st *step, u *directory.User, base *seen, old *directory.User) {
+	says := st.seen.Stands
+	before := base != nil && base.Stands == yes || base == nil && old != nil && old.Subscribed
+	foreign := false
+	if old != nil {
+		brought := base
+		if owner := b.owners[old.Email.Key()]; base == nil && owner != "" {
+			brought = b.base[owner] // the row that had the address
+		}
+		foreign = says == yes && (brought == nil || brought.Stands == yes) && saysNo(old) && !b.leftAll(old)
+		if foreign || st.consent {
+			st.leave, st.leaver = b.onlyThere(old, foreign), old.Email
+		}
+		st.kept = says == yes && (foreign || b.leftAll(old))
+	} else if says == yes {
+		left, _ := b.cfg.Index.Left(u.Email)
+		st.kept = slices.Contains(left, directory.AllLists)
+	}
+	news := base == nil || base.Stands != says || old == nil
+	u.KeepStatus = says == unasked || !news || foreign
+	u.Unknown = false
+	st.unsubscribed = news && before && (says == no || says == unsaid)
+	st.subscribed = news && !before && says == yes && old != nil && !st.kept
+}
+
+// move brings what the user has, and MySQL does not know, to the new address.
+func (b *batch) move(st *step, u *directory.User, had mail.Address, old *directory.User) {
+	st.from, st.drop, st.what, st.fresh = had, had, "was "+string(had), true
+	mapped := u.Attributes
+	u.Attributes = maps.Clone(mapped)
+	owner, owned := b.owners[u.Email.Key()]
+	switch there := b.users[u.Email]; {
+	case there == nil:
+	case owned && owner != st.row.Key: // who had this address has moved too, or is gone
+		for name := range there.Attributes {
+			if _, is := mapped[name]; !is && name != directory.SuppressedAttribute {
+				u.Attributes[name] = nil
+			}
+		}
+	case st.seen.Stands == yes && saysNo(there) && !b.leftAll(there): // no row's so far, and it says no
+		st.kept = true
+		u.OptOut = []string{directory.AllLists}
+	}
+	if old == nil {
+		return
+	}
+	for name, v := range old.Attributes {
+		if _, is := mapped[name]; !is && name != directory.SuppressedAttribute {
+			u.Attributes[name] = v
+		}
+	}
+	u.OptOut = directory.Union(u.OptOut, b.onlyThere(old, false))
+	if u.KeepStatus {
+		// What the index says was left comes along with it; apart from that they stand as they stood.
+		u.KeepStatus = old.Unknown
+		u.Subscribed = old.Subscribed || st.seen.Stands == yes && b.leftAll(old)
+	}
+}
+
+// holds says whether the directory already has what would be put.
+func holds(old, u *directory.User) bool {
+	if !u.KeepStatus && (old.Subscribed != u.Subscribed || old.Unknown) {
+		return false
+	}
+	return len(changes(old, u)) == 0
+}
+
+// changes names the attributes that would change.
+func changes(old, u *directory.User) (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(u.Attributes)) {
+		have, there := old.Attributes[name]
+		if v := u.Attributes[name]; v == nil && there || v != nil && !reflect.DeepEqual(have, v) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// difference says in a few words what changes.
+func difference(old, u *directory.User) string {
+	if old == nil {
+		return "was not in the directory any more"
+	}
+	var said []string
+	for _, name := range changes(old, u) {
+		said = append(said, fmt.Sprintf("%s: %s -> %s", name, show(old.Attributes[name]), show(u.Attributes[name])))
+	}
+	if !u.KeepStatus && (u.Subscribed != old.Subscribed || old.Unknown) {
+		said = append(said, fmt.Sprintf("subscribed: %t -> %t", old.Subscribed, u.Subscribed))
+	}
+	if len(said) > 3 {
+		said = append(said[:3], fmt.Sprintf("and %d more", len(said)-3))
+	}
+	return strings.Join(said, ", ")
+}
+
+func show(v any) string {
+	if v == nil {
+		return "-"
+	}
+	if s, ok := v.(string); ok {
+		return clip(s)
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return "?"
+	}
+	return clip(string(text))
+}
+
+func clip(s string) string {
+	if r := []rune(s); len(r) > 40 {
+		return string(r[:40]) + "…"
+	}
+	return s
+}

@@ -1,0 +1,365 @@
+package mysqlsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"postern/directory"
+	"postern/mail"
+)
+
+// pass is one pass under way.
+type pass struct {
+	s      *Syncer
+	o      Options
+	at     place
+	report Report
+	told   func(Report)
+
+	last    time.Time // when progress was told
+	step    time.Time // when the step began
+	from    int64     // what had been done of it before
+	looking bool      // nothing is written
+	blind   bool      // the directory has none of the users
+	known   int       // users, for the tripwire
+	met     map[uint64]struct{}
+}
+
+func (p *pass) kind() string {
+	switch {
+	case !p.at.Loaded:
+		return FirstLoad
+	case p.o.Reconcile || p.at.Shape != p.s.cfg.Shape:
+		return Reconcile
+	}
+	return Incremental
+}
+
+// run looks at everything that the pass would do, and then does it.
+func (p *pass) run(ctx context.Context) error {
+	empty, err := p.directoryIsEmpty(ctx)
+	if err != nil {
+		return err
+	}
+	p.known = p.at.Users
+	p.looking = true
+	if p.o.DryRun || p.looks(empty) {
+		p.blind = empty
+		if err := p.look(ctx); err != nil || p.o.DryRun {
+			return err
+		}
+		p.report.Counts, p.report.Samples = Counts{}, map[string][]Sample{}
+		p.at.Looked = true
+	}
+	p.looking, p.blind = false, false
+	switch p.report.Kind {
+	case FirstLoad:
+		fresh := p.at.Start == nil
+		if err := p.begin(ctx, empty); err != nil {
+			return err
+		}
+		if err := p.load(ctx, fresh); err != nil {
+			return err
+		}
+		return p.changes(ctx)
+	case Reconcile:
+		return p.everything(ctx)
+	}
+	return p.changes(ctx)
+}
+
+// looks says whether a pass needs to look before it writes: a first load into an empty
+// directory takes nobody out, and one that goes on has looked.
+func (p *pass) looks(empty bool) bool {
+	if p.report.Kind == FirstLoad {
+		return !empty && !p.at.Looked && p.at.After == ""
+	}
+	return !p.o.Force
+}
+
+// directoryIsEmpty is asked before a first load alone.
+func (p *pass) directoryIsEmpty(ctx context.Context) (bool, error) {
+	if p.at.Loaded {
+		return false, nil
+	}
+	if p.s.cfg.Staging != nil {
+		if missing, err := p.s.cfg.Staging.Missing(ctx); err != nil || missing {
+			return missing, err
+		}
+	}
+	n := 0
+	var at directory.Checkpoint
+	for {
+		page, err := p.s.cfg.Store.Scan(ctx, at)
+		if err != nil {
+			return false, err
+		}
+		if n += len(page.Users); n > 0 {
+			return false, nil
+		}
+		if at = page.Next; at == nil {
+			return true, nil
+		}
+	}
+}
+
+// look is the pass without a write. The error is the tripwire's, or that of a reader.
+func (p *pass) look(ctx context.Context) error {
+	p.begins("looking", 0)
+	var err error
+	switch p.report.Kind {
+	case FirstLoad:
+		if err = p.readDirectory(ctx, true); err == nil {
+			err = p.byKey(ctx, "", nil)
+		}
+	case Reconcile:
+		err = p.everything(ctx)
+	default:
+		err = p.changes(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return p.tripwire()
+}
+
+// fewAreFine is how many may always leave: a share of very few users says nothing.
+const fewAreFine = 2
+
+func (p *pass) tripwire() error {
+	out, off := p.report.Gone, p.report.Unsubscribed
+	if p.o.Strangers {
+		out += p.report.Strangers
+	}
+	n := out + off
+	if n <= fewAreFine && n < p.known || float64(n) <= p.s.cfg.Tripwire*float64(p.known) || n < 2 {
+		return nil
+	}
+	said := fmt.Sprintf("%d of %d users would be taken out and %d unsubscribed, more than sync.tripwire = %g allows: nothing was changed; "+
+		"see what `postern sync --dry-run` says, mend the table or [sync], or let it happen with `postern sync --force`", out, p.known, off, p.s.cfg.Tripwire)
+	if p.o.DryRun {
+		p.report.Tripwire = said
+		return nil
+	}
+	if p.o.Force {
+		return nil
+	}
+	return &mail.Error{Class: mail.Permanent, Public: said, Err: ErrTripwire}
+}
+
+// begin notes where a first load begins, before it reads the first row: what changes in the
+// meantime is read after it, from there.
+func (p *pass) begin(ctx context.Context, empty bool) error {
+	if p.at.Start != nil {
+		return nil
+	}
+	newest, err := p.s.cfg.Source.Newest(ctx)
+	if err != nil {
+		return err
+	}
+	now, err := p.s.cfg.Source.Now(ctx)
+	if err != nil {
+		return err
+	}
+	if newest.After(now) {
+		newest = now
+	}
+	p.at.Start, p.at.Empty, p.at.Shape = &Mark{Updated: newest}, empty, p.s.cfg.Shape
+	if p.s.cfg.Staging != nil {
+		p.at.Stage = &stage{Prefix: fmt.Sprintf("postern-sync/%s/", time.Now().UTC().Format("20060102-150405.000000"))}
+	}
+	return p.s.cfg.State.write(newEdit(&p.at))
+}
+
+// take judges rows, and does what is to be done unless the pass only looks. note adds to
+// what is remembered with them.
+func (p *pass) take(ctx context.Context, rows []Row, note func(*edit)) error {
+	p.report.Read += len(rows)
+	b, err := p.s.gather(ctx, rows, p.blind)
+	if err != nil {
+		return err
+	}
+	steps := b.judge(p.report.Kind == FirstLoad && !p.at.Loaded && !p.looking)
+	if p.met != nil {
+		for i := range b.rows {
+			p.met[keyHash(b.rows[i].Key)] = struct{}{}
+		}
+	}
+	if !p.looking {
+		e := newEdit(&p.at)
+		remember(e, b, steps)
+		if note != nil {
+			note(e)
+		}
+		if err := p.s.apply(ctx, b, steps, p.stager(ctx)); err != nil {
+			return err
+		}
+		if err := p.s.cfg.State.write(e); err != nil {
+			return err
+		}
+	}
+	p.tally(steps)
+	p.report.Done += int64(len(rows))
+	p.show(false)
+	return nil
+}
+
+// changes reads what has changed since the mark, what has no time, and the rows that wait for
+// another's address.
+func (p *pass) changes(ctx context.Context) error {
+	if !p.looking {
+		p.begins("reading", 0)
+	}
+	now, err := p.s.cfg.Source.Now(ctx)
+	if err != nil {
+		return err
+	}
+	at := Mark{}
+	if !p.at.Mark.IsZero() {
+		at.Updated = p.at.Mark.Add(-p.s.cfg.Overlap)
+	}
+	for {
+		rows, err := p.s.cfg.Source.Changed(ctx, at, p.s.cfg.Chunk)
+		if err != nil {
+			return err
+		}
+		if len(rows) == 0 {
+			break
+		}
+		last := rows[len(rows)-1]
+		at = Mark{last.Updated, last.Key}
+		if err := p.take(ctx, rows, func(e *edit) { e.place.advance(last.Updated, now) }); err != nil {
+			return err
+		}
+	}
+	undated := func(ctx context.Context, after string) ([]Row, error) {
+		return p.s.cfg.Source.Undated(ctx, after, p.s.cfg.Chunk)
+	}
+	if err := p.inPages(ctx, "", undated, nil); err != nil {
+		return err
+	}
+	return p.takenOnes(ctx)
+}
+
+// advance moves the mark on: to a time that was read, and that is not in the future.
+func (at *place) advance(read, now time.Time) {
+	if read.After(now) {
+		read = now
+	}
+	if read.After(at.Mark) {
+		at.Mark = read
+	}
+}
+
+// inPages takes all that read gives.
+func (p *pass) inPages(ctx context.Context, after string, read func(context.Context, string) ([]Row, error), note func(*edit, string)) error {
+	for {
+		rows, err := read(ctx, after)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		after = rows[len(rows)-1].Key
+		err = p.take(ctx, rows, func(e *edit) {
+			if note != nil {
+				note(e, after)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (p *pass) byKey(ctx context.Context, after string, note func(*edit, string)) error {
+	of, err := p.s.cfg.Source.Count(ctx)
+	if err != nil {
+		return err
+	}
+	p.report.Of = of
+	return p.inPages(ctx, after, func(ctx context.Context, after string) ([]Row, error) {
+		return p.s.cfg.Source.ByKey(ctx, after, p.s.cfg.Chunk)
+	}, note)
+}
+
+// takenOnes tries the rows again whose address was another's.
+func (p *pass) takenOnes(ctx context.Context) error {
+	after := ""
+	for {
+		keys, asides, err := walk[aside](p.s.cfg.State, asideBucket, after, p.s.cfg.Chunk)
+		if err != nil || len(keys) == 0 {
+			return err
+		}
+		after = keys[len(keys)-1]
+		var taken []string
+		for i, a := range asides {
+			if a.Taken {
+				taken = append(taken, keys[i])
+			}
+		}
+		if err := p.again(ctx, taken); err != nil {
+			return err
+		}
+	}
+}
+
+// again reads rows that were set aside; those that are gone are forgotten.
+func (p *pass) again(ctx context.Context, keys []string) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	rows, err := p.s.cfg.Source.Lookup(ctx, keys)
+	if err != nil {
+		return err
+	}
+	there := map[string]bool{}
+	for i := range rows {
+		there[rows[i].Key] = true
+	}
+	return p.take(ctx, rows, func(e *edit) {
+		for _, key := range keys {
+			if !there[key] {
+				e.aside[key] = nil
+			}
+		}
+	})
+}
+
+// end closes the report, and remembers it unless the pass was a dry one.
+func (p *pass) end(err error) (Report, error) {
+	p.report.Ended, p.report.Step, p.report.Left = time.Now().UTC(), "", 0
+	if err != nil {
+		p.report.Error = sentence(err)
+	}
+	if !p.o.DryRun {
+		at, readErr := p.s.cfg.State.place() // what was written last
+		if readErr == nil {
+			r := p.report
+			at.Last = &r
+			if at.Origin == "" {
+				at.Origin = p.s.cfg.Origin
+			}
+			if err == nil {
+				at.Good = r.Began
+			}
+			readErr = p.s.cfg.State.write(newEdit(&at))
+		}
+		err = errors.Join(err, readErr, p.s.writeRejects())
+	}
+	p.show(true)
+	p.s.mu.Lock()
+	p.s.now = nil
+	p.s.mu.Unlock()
+	p.log(err)
+	return p.report, err
+}
+
+// sentence is an error for people.
+func sentence(err error) string {
+	var e *mail.Error
+	if errors.As(err, &e) && e.Public != "" {
+		return e.Public
+	}
+	return err.Error()
+}
