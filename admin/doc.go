@@ -36,7 +36,7 @@
 //	POST  /api/spool/check    POST  /api/spool/compact    GET /api/spool/backup
 //	GET   /api/lanes          POST  /api/login-link
 //	GET   /api/sessions?address=&failed=         the last SMTP sessions, newest first
-//	GET   /api/sync           POST  /api/sync    {"dry_run", "reconcile", "force"}
+//	GET   /api/sync           POST  /api/sync    {"dry_run", "reconcile", "force", "strangers"}
 //
 // Answers are streamed: a message of a million copies takes no more memory than
 // one of a thousand. An answer that cannot be finished breaks the connection

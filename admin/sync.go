@@ -76,6 +76,7 @@ func (a *API) startSync(w http.ResponseWriter, r *http.Request) error {
 		DryRun    bool `json:"dry_run"`
 		Reconcile bool `json:"reconcile"`
 		Force     bool `json:"force"`
+		Strangers bool `json:"strangers"`
 	}
 	if err := readJSON(w, r, &body, true); err != nil {
 		return err
@@ -83,12 +84,12 @@ func (a *API) startSync(w http.ResponseWriter, r *http.Request) error {
 	unhurried(w)
 	out, begun := newStream(w), false
 	report, err := a.sync(r.Context(), mysqlsync.Options(body), func(p mysqlsync.Report) {
-		if p.Ended.IsZero() {
+		if p.Ended.IsZero() && (begun || p.Read > 0) { // what fails before the first row has a status of its own
 			begun = true
 			_ = out.send(syncReport(p))
 		}
 	})
-	if err != nil && !begun && report.Read == 0 { // it has an answer of its own
+	if err != nil && !begun {
 		return err
 	}
 	last := syncReport(report)

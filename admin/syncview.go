@@ -68,7 +68,7 @@ func (v reportView) Progress() string { return SyncProgress(v.SyncReport) }
 // Took is how long it took.
 func (v reportView) Took() string { return HowLong(v.Ended.Sub(v.Began)) }
 
-// Shown are its samples, in the order of the counts.
+// Shown are its samples, one kind after the other.
 func (v reportView) Shown() (all []SyncSample) { return SyncSamples(&v.Report) }
 
 // NowRunning is the pass under way.

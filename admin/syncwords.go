@@ -31,6 +31,7 @@ func SyncCounts(c mysqlsync.Counts) []SyncCount {
 		{"kept", "left here and stay away", c.Kept},
 		{"consents", "new consents", c.Consents},
 		{"unknown", "neither subscribed nor not", c.Unknown},
+		{"strangers", "in no row of MySQL", c.Strangers},
 	}
 	shown := all[:0]
 	for _, one := range all {
@@ -98,9 +99,9 @@ type SyncSample struct {
 	mysqlsync.Sample
 }
 
-// SyncSamples are those of a report, in the order of its counts.
+// SyncSamples are those of a report, one kind after the other.
 func SyncSamples(r *mysqlsync.Report) (all []SyncSample) {
-	for _, name := range []string{"new", "changed", "moved", "unsubscribed", "subscribed", "kept", "gone", "bad"} {
+	for _, name := range r.Kinds() {
 		for _, one := range r.Samples[name] {
 			all = append(all, SyncSample{name, one})
 		}

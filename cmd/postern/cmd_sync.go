@@ -20,7 +20,7 @@ type syncCmd struct {
 }
 
 func (syncCmd) Help() string {
-	return `Without another word it makes one pass, with the flags of sync pass: --dry-run, --reconcile, --force, --json. Works while the gateway runs, which then makes the pass itself, and while it does not. Section sync of the configuration says where MySQL is, and docs/sync.md how to set it up.
+	return `Without another word it makes one pass, with the flags of sync pass: --dry-run, --reconcile, --force, --strangers, --json. Works while the gateway runs, which then makes the pass itself, and while it does not. Section sync of the configuration says where MySQL is, and docs/sync.md how to set it up.
 
 Examples:
 
@@ -33,6 +33,7 @@ type syncPassCmd struct {
 	DryRun    bool `help:"Only show what would change: new, changed, gone, unsubscribed, with samples."`
 	Reconcile bool `help:"Read every row, and take those users out that are gone from MySQL."`
 	Force     bool `help:"Also when more users than tripwire allows would be taken out or unsubscribed."`
+	Strangers bool `help:"With --reconcile: also take out the users of the directory whom no row of MySQL has ever brought."`
 	JSON      bool `name:"json" help:"Print the report as JSON."`
 }
 
@@ -49,12 +50,15 @@ Examples:
 }
 
 func (c syncPassCmd) Run(s *session) error {
+	if c.Strangers && !c.Reconcile {
+		return usageError("--strangers is for --reconcile: only a pass that reads everything knows them")
+	}
 	conn, cfg, err := s.control()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	body, err := json.Marshal(map[string]bool{"dry_run": c.DryRun, "reconcile": c.Reconcile, "force": c.Force})
+	body, err := json.Marshal(map[string]bool{"dry_run": c.DryRun, "reconcile": c.Reconcile, "force": c.Force, "strangers": c.Strangers})
 	if err != nil {
 		return err
 	}
@@ -121,6 +125,13 @@ func showReport(w io.Writer, r *admin.SyncReport, good bool) error {
 	if r.Kept > 0 {
 		fmt.Fprintf(&b, "%s subscribed in MySQL and left here: they stay away. Only a later time in sync.consent brings them back.\n",
 			plural(r.Kept, "1 person is", fmt.Sprintf("%d people are", r.Kept)))
+	}
+	if r.Strangers > 0 {
+		fmt.Fprintf(&b, "%s in the directory and in no row of MySQL. `postern sync --reconcile --strangers` takes such users out.\n",
+			plural(r.Strangers, "1 user is", fmt.Sprintf("%d users are", r.Strangers)))
+	}
+	if r.Tripwire != "" {
+		fmt.Fprintf(&b, "A pass would stop: %s\n", clean(r.Tripwire))
 	}
 	switch {
 	case r.DryRun:

@@ -5,9 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 
 	"postern/admin"
 	"postern/directory"
@@ -43,7 +48,8 @@ func openSync(cfg *Config, store directory.Store, index *directory.Index, learn 
 	s.ctx, s.end = context.WithCancel(context.Background())
 	s.Syncer, err = mysqlsync.New(mysqlsync.Config{
 		Source: table, Store: store, Index: index, State: state,
-		Chunk: cfg.Sync.Chunk, Overlap: cfg.Sync.Overlap, Tripwire: cfg.Sync.Tripwire, Lists: ids(cfg.Lists),
+		Origin: table.origin, Shape: cfg.syncShape(),
+		Chunk: cfg.Sync.Chunk, Overlap: cfg.Sync.Overlap, Tripwire: cfg.Sync.Tripwire,
 		Rejects: cfg.syncRejects(), Learn: learn, Log: log,
 	})
 	if err != nil {
@@ -54,6 +60,25 @@ func openSync(cfg *Config, store directory.Store, index *directory.Index, learn 
 
 // syncRejects is the file that names the rows that are no users.
 func (c *Config) syncRejects() string { return filepath.Join(c.DataDir, "sync-rejects.csv") }
+
+// syncShape names all that a user is made of: when it changes every row is read again.
+func (c *Config) syncShape() string {
+	s := &c.Sync
+	parts := []string{"updated=" + s.Updated, "deleted=" + s.Deleted, "consent=" + s.Consent, "timezone=" + c.Timezone}
+	for _, attribute := range slices.Sorted(maps.Keys(s.Columns)) {
+		parts = append(parts, fmt.Sprintf("%s:%s=%s", attribute, c.Fields[attribute].Type, s.Columns[attribute]))
+	}
+	return strings.Join(parts, " ")
+}
+
+// syncOrigin names the table and its key, wherever the server is.
+func (s *SyncConfig) syncOrigin(dsn string) string {
+	name := s.Table
+	if read, err := mysql.ParseDSN(dsn); err == nil && !strings.Contains(name, ".") {
+		name = read.DBName + "." + name
+	}
+	return name + " by " + s.Key
+}
 
 // syncTable is the table in MySQL, not yet opened.
 func (c *Config) syncTable(learn func(map[string]string) error, log *slog.Logger) (*lateTable, error) {
@@ -79,7 +104,7 @@ func (c *Config) syncTable(learn func(map[string]string) error, log *slog.Logger
 		DSN: dsn, TLS: server, Table: s.Table, Key: s.Key, Updated: s.Updated, Deleted: s.Deleted, Consent: s.Consent,
 		Columns: s.Columns, Types: types, Location: c.location(), Log: log,
 	}
-	return &lateTable{learn: learn, log: log, warned: map[string]bool{}, open: func(ctx context.Context) (openTable, error) {
+	return &lateTable{origin: s.syncOrigin(dsn), learn: learn, log: log, warned: map[string]bool{}, open: func(ctx context.Context) (openTable, error) {
 		t, err := mysqlsync.OpenTable(ctx, config)
 		if err != nil {
 			return nil, err // not a nil *Table

@@ -25,9 +25,10 @@ const idleTable = 30 * time.Second
 // lateTable is the table in MySQL, opened when it is asked and closed when it is not. So a
 // MySQL that is away stops no start, and a pass alone.
 type lateTable struct {
-	open  func(context.Context) (openTable, error)
-	learn func(map[string]string) error
-	log   *slog.Logger
+	origin string // which table it is
+	open   func(context.Context) (openTable, error)
+	learn  func(map[string]string) error
+	log    *slog.Logger
 
 	mu     sync.Mutex
 	table  openTable // nil: closed
@@ -148,6 +149,10 @@ func (l *lateTable) Lookup(ctx context.Context, keys []string) ([]mysqlsync.Row,
 
 func (l *lateTable) Now(ctx context.Context) (time.Time, error) {
 	return answer(ctx, l, func(t openTable) (time.Time, error) { return t.Now(ctx) })
+}
+
+func (l *lateTable) Newest(ctx context.Context) (time.Time, error) {
+	return answer(ctx, l, func(t openTable) (time.Time, error) { return t.Newest(ctx) })
 }
 
 func (l *lateTable) Count(ctx context.Context) (int64, error) {

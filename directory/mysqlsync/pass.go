@@ -357,6 +357,9 @@ func (p *pass) end(err error) (Report, error) {
 
 // sentence is an error for people.
 func sentence(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return "it was interrupted; the next one goes on there"
+	}
 	var e *mail.Error
 	if errors.As(err, &e) && e.Public != "" {
 		return e.Public
