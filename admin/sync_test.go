@@ -265,7 +265,7 @@ func TestAPassUnderWayIsShownWithItsEnd(t *testing.T) {
 
 func TestDurationsArePlain(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		-time.Second: "less than 1 s", 1200 * time.Millisecond: "1 s", 89 * time.Second: "89 s", 90 * time.Second: "2 min", 89 * time.Minute: "89 min",
+		-time.Second: "less than 1 s", 1200 * time.Millisecond: "1 s", 89 * time.Second: "89 s", 90 * time.Second: "2 min", 89 * time.Minute: "1 h 29 min", time.Hour: "1 h", 59*time.Minute + 40*time.Second: "1 h", 59 * time.Minute: "59 min",
 		90 * time.Minute: "1 h 30 min", 3 * time.Hour: "3 h", 50 * time.Hour: "2 days",
 	} {
 		if got := admin.HowLong(d); got != want {

@@ -81,7 +81,7 @@ func HowLong(d time.Duration) string {
 		return "less than 1 s"
 	case d < 90*time.Second:
 		return fmt.Sprintf("%d s", int(d.Round(time.Second)/time.Second))
-	case d < 90*time.Minute:
+	case d < time.Hour-time.Minute/2:
 		return fmt.Sprintf("%d min", int(d.Round(time.Minute)/time.Minute))
 	case d < 36*time.Hour:
 		d = d.Round(time.Minute)

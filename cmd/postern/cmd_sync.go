@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"postern/admin"
@@ -105,12 +104,14 @@ func (c syncPassCmd) Run(s *session) error {
 // showReport prints what a pass has done, or a dry run would do; of one that failed, how
 // far it came.
 func showReport(w io.Writer, r *admin.SyncReport, good bool) error {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
-	for _, c := range admin.SyncCounts(r.Counts) {
-		fmt.Fprintf(t, "%d\t%s\n", c.N, c.Words)
-	}
-	err := t.Flush()
 	var b strings.Builder
+	counts, width := admin.SyncCounts(r.Counts), 0
+	for _, c := range counts {
+		width = max(width, len(fmt.Sprint(c.N)))
+	}
+	for _, c := range counts {
+		fmt.Fprintf(&b, "%*d  %s\n", width, c.N, c.Words)
+	}
 	if samples := admin.SyncSamples(&r.Report); len(samples) > 0 {
 		b.WriteString("\n")
 		for _, one := range samples {
@@ -139,8 +140,8 @@ func showReport(w io.Writer, r *admin.SyncReport, good bool) error {
 	case good:
 		fmt.Fprintf(&b, "Done (%s) in %s.\n", dash(r.Kind), admin.HowLong(r.Ended.Sub(r.Began)))
 	}
-	_, e := io.WriteString(w, b.String())
-	return errors.Join(err, e)
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 type syncStatusCmd struct {
@@ -194,7 +195,11 @@ func showState(w io.Writer, state *admin.SyncState, every time.Duration, where *
 		fmt.Fprintf(t, "All is known up to\t%s\n", moment(state.Mark, where))
 	}
 	if r := state.Last; r != nil {
-		fmt.Fprintf(t, "Last pass\t%s, %s: %d new, %d changed, %d gone, %d set aside\n", r.Kind, ago(r.Began), r.New, r.Changed, r.Gone, r.Bad)
+		became := fmt.Sprintf("%d new, %d changed, %d gone, %d set aside", r.New, r.Changed, r.Gone, r.Bad)
+		if r.Error != "" {
+			became = "failed"
+		}
+		fmt.Fprintf(t, "Last pass\t%s, %s: %s\n", r.Kind, ago(r.Began), became)
 	}
 	switch {
 	case state.Running != nil:

@@ -29,7 +29,10 @@ func (k *checker) sync(c *Config) {
 		switch {
 		case attribute == "Email":
 			continue
-		case attribute != "SubscriptionStatus" && directory.Reserved(attribute), attribute == directory.SuppressedAttribute:
+		case attribute == "SubscriptionStatus":
+		case strings.EqualFold(attribute, "SubscriptionStatus"):
+			k.found.add("sync.columns."+attribute, "is spelt SubscriptionStatus")
+		case directory.Reserved(attribute), attribute == directory.SuppressedAttribute:
 			k.found.add("sync.columns."+attribute, "is written by the gateway itself: map no column to it")
 		}
 		k.present("sync.columns."+attribute, s.Columns[attribute])
