@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"postern/admin"
@@ -46,6 +47,7 @@ type App struct {
 	templates templates.Source
 	consents  *consents
 	sync      *syncing // nil without sync.dsn
+	syncLate  atomic.Pointer[lateness]
 	smtp      *smtpd.Server
 	cert      *smtpd.Certificate
 	clientCAs *smtpd.ClientCAs

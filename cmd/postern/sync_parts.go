@@ -150,10 +150,17 @@ func (s *syncing) serve(api *admin.API, every time.Duration) {
 	api.Sync, api.SyncStatus, api.SyncEvery = s.Run, s.Status, every
 }
 
-// watchSync warns when the last good pass is long ago, once until there is a good one.
+// lateness is how the sync is behind; no words: it is not.
+type lateness struct {
+	words string
+	since time.Time
+}
+
+// watchSync warns when the last good pass is long ago, once until there is a good one, and
+// keeps that for whoever tells the operator.
 func (a *App) watchSync(ctx context.Context) {
-	began, late := time.Now(), false
-	tick := time.NewTicker(time.Minute)
+	began := time.Now()
+	tick := time.NewTicker(min(time.Minute, a.cfg.Sync.Interval))
 	defer tick.Stop()
 	for {
 		select {
@@ -166,9 +173,24 @@ func (a *App) watchSync(ctx context.Context) {
 			a.log.Error("the state of the sync cannot be read", "error", err)
 			continue
 		}
-		was := late
-		if late = admin.SyncLate(&status, a.cfg.Sync.Interval, began, time.Now()); late && !was {
-			a.log.Warn("no sync from MySQL has ended well for three intervals: the directory is behind; `postern sync status` says why", "good", status.Good)
+		was, is := a.syncLate.Load(), lateness{}
+		if admin.SyncLate(&status, a.cfg.Sync.Interval, began, time.Now()) {
+			is = lateness{"no pass has ended", status.Good}
+			if status.Last != nil && status.Last.Error != "" {
+				is.words = status.Last.Error
+			}
+			if was == nil || was.words == "" {
+				a.log.Warn("no sync from MySQL has ended well for three intervals: the directory is behind; `postern sync status` says more", "why", is.words)
+			}
 		}
+		a.syncLate.Store(&is)
 	}
+}
+
+// syncTrouble is what the operator is told of the sync.
+func (a *App) syncTrouble() (words string, since time.Time) {
+	if l := a.syncLate.Load(); l != nil {
+		return l.words, l.since
+	}
+	return "", time.Time{}
 }
