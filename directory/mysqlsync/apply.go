@@ -25,9 +25,7 @@ func (s *Syncer) apply(ctx context.Context, b *batch, steps []step, stage func([
 	var drop []mail.Address
 	for i := range steps {
 		st := &steps[i]
-		if st.drop != "" {
-			drop = append(drop, st.drop)
-		}
+		drop = append(drop, st.drop...)
 		if st.put == nil {
 			continue
 		}
@@ -99,14 +97,8 @@ func (s *Syncer) tellIndex(ctx context.Context, b *batch, steps []step) error {
 	if err != nil {
 		return err
 	}
-	err = told(func(ctx context.Context, st *step) error {
-		if st.from == "" {
-			return nil
-		}
-		return index.Moved(ctx, st.from, st.put.Email, ev)
-	})
-	if err != nil {
-		return err
+	if err := s.tellMoves(ctx, steps, ev); err != nil {
+		return fmt.Errorf("tell the opt-out index: %w", err)
 	}
 	return told(func(ctx context.Context, st *step) error {
 		if !st.consent {
@@ -124,6 +116,46 @@ func (s *Syncer) tellIndex(ctx context.Context, b *batch, steps []step) error {
 		st.kept = st.kept && slices.Contains(left, directory.AllLists)
 		return err
 	})
+}
+
+// tellMoves tells who has moved. Who gives an address free comes before who takes it: else
+// the one would take along what the other had left.
+func (s *Syncer) tellMoves(ctx context.Context, steps []step, ev directory.Evidence) error {
+	type move struct{ from, to mail.Address }
+	var moves []move
+	for i := range steps {
+		for _, from := range steps[i].from {
+			moves = append(moves, move{from, steps[i].put.Email})
+		}
+	}
+	for len(moves) > 0 {
+		leaving := map[string]int{}
+		for _, m := range moves {
+			leaving[m.from.Key()]++
+		}
+		free := slices.IndexFunc(moves, func(m move) bool { return leaving[m.to.Key()] == 0 || m.from.Key() == m.to.Key() })
+		free = max(free, 0) // a circle begins anywhere
+		if err := s.cfg.Index.Moved(ctx, moves[free].from, moves[free].to, ev); err != nil {
+			return err
+		}
+		moves = slices.Delete(moves, free, free+1)
+	}
+	return nil
+}
+
+// flights is what the steps are about to write.
+func flights(steps []step) []flight {
+	flying := []flight{}
+	for i := range steps {
+		st := &steps[i]
+		switch {
+		case st.put != nil:
+			flying = append(flying, flight{st.row.Key, st.put.Email, st.seen.Stands})
+		case len(st.drop) > 0:
+			flying = append(flying, flight{Key: st.row.Key})
+		}
+	}
+	return flying
 }
 
 // remember is what the state keeps of the steps.

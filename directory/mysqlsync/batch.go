@@ -22,6 +22,7 @@ type batch struct {
 	owners map[string]string                // of the rows' addresses, normalised
 	spelt  map[string]mail.Address          // how the directory spells them, where it differs
 	taken  map[string]string                // row's key: the row that has its address
+	flown  map[string]flight                // by the row's key: what may have been written of it
 	users  map[mail.Address]*directory.User // of the directory, as they will be once it was told everything
 	left   map[mail.Address][]string        // by the index, of the same
 }
@@ -29,8 +30,8 @@ type batch struct {
 // gather collects what is known of the rows. A row whose address another row has brings
 // that one with it: it may have moved away since. blind says that the directory is known
 // to have none of the users.
-func (s *Syncer) gather(ctx context.Context, rows []Row, blind bool) (*batch, error) {
-	b := &batch{cfg: &s.cfg, now: time.Now(), in: map[string]int{}}
+func (s *Syncer) gather(ctx context.Context, rows []Row, flown map[string]flight, blind bool) (*batch, error) {
+	b := &batch{cfg: &s.cfg, now: time.Now(), in: map[string]int{}, flown: flown}
 	b.add(rows)
 	for range chainOfOwners {
 		if err := b.recall(); err != nil {
@@ -153,6 +154,9 @@ func (b *batch) ask(ctx context.Context) error {
 		if base != nil {
 			keys = append(keys, base.Email)
 		}
+		if f, is := b.flown[r.Key]; is && f.Email != "" {
+			keys = append(keys, f.Email)
+		}
 		if r.Problem == "" && r.User.Email != "" {
 			keys = append(keys, r.User.Email)
 			if other := b.spelt[r.User.Email.Key()]; other != "" {
@@ -189,6 +193,9 @@ func stands(u *directory.User) standing {
 
 // same says whether the row is as it was last seen.
 func (b *batch) same(r *Row, base *seen) bool {
+	if _, unsure := b.flown[r.Key]; unsure {
+		return false
+	}
 	return r.User.Email == base.Email && stands(&r.User) == base.Stands && hash(r.User.Attributes) == base.Hash && !b.news(r, base)
 }
 

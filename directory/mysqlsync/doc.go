@@ -11,9 +11,17 @@
 // [Options].Reconcile reads everything by key and finds the rows that are gone.
 //
 // [State] is the local file with what was last seen of each row: its address,
-// subscription, consent and a hash of the rest. A chunk is judged against it, the
-// directory is written, and then the state, together with how far the pass has
-// come. A crash in between repeats a chunk, which changes nothing.
+// subscription, consent and a hash of the rest. The order of events for a chunk:
+//
+//  1. It is judged against the state, the directory and the index ([Syncer] reads, the
+//     judgement itself reads nothing).
+//  2. The state notes which rows are about to be written, and how.
+//  3. The index hears what only the directory knew, who has moved, who has agreed.
+//  4. The directory is written: users first, then those that are taken out.
+//  5. The state has the rows as they are now, and how far the pass has come.
+//
+// A crash in between leaves the notes of step 2: the next pass begins with those rows, and
+// takes nothing that the directory says of them for somebody else's word.
 //
 // # What MySQL may change
 //
@@ -29,7 +37,10 @@
 //   - A row that is deleted, or gone when reconciled, is taken out of the directory. What
 //     the person has left stays in the index, also what only the directory knew.
 //   - Two rows of the same address are one too many: the address stays with the row
-//     that had it first, for as long as it has it.
+//     that had it first, for as long as it has it. Rows that exchange their addresses
+//     are read together, whatever the order of their changes.
+//   - Users of the directory whom no row has brought are counted by a reconcile, and taken
+//     out only when that is asked for.
 //
 // # What stops a pass
 //

@@ -9,19 +9,13 @@ import (
 	"postern/mail"
 )
 
-// load is the first load, from the key where it stands. fresh says that it begins.
-func (p *pass) load(ctx context.Context, fresh bool) error {
+// load is the first load, from the key where it stands.
+func (p *pass) load(ctx context.Context) error {
 	p.begins("reading", 0)
-	// What was written and not remembered when a load was cut off is looked at like any
-	// other user; that is one chunk.
-	p.blind = p.at.Empty && fresh
+	p.blind = p.at.Empty
 	if p.at.Stage == nil || !p.at.Stage.All {
 		err := p.byKey(ctx, p.at.After, func(e *edit, after string) {
 			e.place.After = after
-			if e.place.Stage != nil {
-				e.place.Stage.Staged++
-			}
-			p.blind = p.at.Empty // from the next chunk on
 		})
 		if err != nil {
 			return err
@@ -45,8 +39,13 @@ func (p *pass) stager(ctx context.Context) func([]directory.User) error {
 	if p.at.Stage == nil || p.at.Stage.All || p.at.Loaded {
 		return nil
 	}
-	name := chunkName(p.at.Stage, p.at.Stage.Staged)
-	return func(users []directory.User) error { return p.s.cfg.Staging.Stage(ctx, name, users) }
+	return func(users []directory.User) error {
+		if err := p.s.cfg.Staging.Stage(ctx, chunkName(p.at.Stage, p.at.Stage.Staged), users); err != nil {
+			return err
+		}
+		p.at.Stage.Staged++ // written with the rest of the chunk's state
+		return nil
+	}
 }
 
 func chunkName(s *stage, n int) string { return fmt.Sprintf("%s%08d", s.Prefix, n) }
@@ -75,6 +74,9 @@ func (p *pass) loadStaged(ctx context.Context) error {
 		}
 		if done {
 			st.Loaded = st.Staged
+			if err := p.s.cfg.State.write(newEdit(&p.at)); err != nil {
+				return err
+			}
 		}
 	}
 	p.begins("loading", int64(st.Staged))
@@ -127,7 +129,7 @@ func (p *pass) settleLater(ctx context.Context) error {
 		for i := range keys {
 			rows[i] = Row{Key: keys[i], Deleted: true, User: directory.User{Email: addresses[i]}}
 		}
-		b, err := p.s.gather(ctx, rows, false)
+		b, err := p.s.gather(ctx, rows, nil, false)
 		if err != nil {
 			return err
 		}
@@ -137,10 +139,7 @@ func (p *pass) settleLater(ctx context.Context) error {
 		for _, key := range keys {
 			e.later[key] = ""
 		}
-		if err := p.s.apply(ctx, b, steps, nil); err != nil {
-			return err
-		}
-		if err := p.s.cfg.State.write(e); err != nil {
+		if err := p.do(ctx, b, steps, e); err != nil {
 			return err
 		}
 		p.tally(steps)
@@ -298,7 +297,7 @@ func (p *pass) strangers(ctx context.Context, users []directory.User) error {
 			return err
 		}
 		b.left[u.Email] = left
-		steps = append(steps, step{row: &Row{}, kind: isGone, drop: u.Email, leaver: u.Email, leave: b.onlyThere(&u, true)})
+		steps = append(steps, step{row: &Row{}, kind: isGone, drop: []mail.Address{u.Email}, leaver: u.Email, leave: b.onlyThere(&u, true)})
 	}
 	if p.looking || len(steps) == 0 {
 		return nil

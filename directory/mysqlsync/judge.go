@@ -28,13 +28,13 @@ type step struct {
 	what string // for people
 
 	put     *directory.User
-	fresh   bool         // put makes a user who is not there: what the index has of it is written with it
-	from    mail.Address // the user's key so far, when it changes
-	drop    mail.Address // the user to remove
-	leave   []string     // what only the directory says was left; the index is told first
-	leaver  mail.Address // who
-	consent bool         // is news
-	seen    *seen        // to remember; nil: nothing
+	fresh   bool           // put makes a user who is not there: what the index has of it is written with it
+	from    []mail.Address // the user's keys so far, when they change: more than one when a move was cut off
+	drop    []mail.Address // the users to remove
+	leave   []string       // what only the directory says was left; the index is told first
+	leaver  mail.Address   // who
+	consent bool           // is news
+	seen    *seen          // to remember; nil: nothing
 	aside   *aside
 	later   bool
 
@@ -63,10 +63,8 @@ func (b *batch) judge(firstLoad bool) []step {
 		st.row = r
 		steps = append(steps, st)
 	}
-	for i := range steps {
-		if claimed[steps[i].drop] {
-			steps[i].drop = "" // somebody else's now
-		}
+	for i := range steps { // what is somebody else's now stays
+		steps[i].drop = slices.DeleteFunc(steps[i].drop, func(a mail.Address) bool { return claimed[a] })
 	}
 	return steps
 }
@@ -99,7 +97,10 @@ func (b *batch) deleted(r *Row, firstLoad bool) step {
 	if base == nil && u == nil {
 		return step{kind: isSame}
 	}
-	st := step{kind: isGone, what: string(address), drop: address, leaver: address}
+	st := step{kind: isGone, what: string(address), drop: []mail.Address{address}, leaver: address}
+	if f := b.flown[r.Key]; f.Email != "" && f.Email != address {
+		st.drop = append(st.drop, f.Email)
+	}
 	if u != nil {
 		st.leave = b.onlyThere(u, base == nil || base.Stands == yes)
 	}
@@ -144,6 +145,9 @@ func (b *batch) live(r *Row) step {
 	}
 	old := b.users[had]
 	b.status(&st, &u, base, old)
+	if f := b.flown[r.Key]; f.Email != "" && f.Email != u.Email && f.Email != had {
+		st.from, st.drop = append(st.from, f.Email), append(st.drop, f.Email)
+	}
 	if had != u.Email {
 		b.move(&st, &u, had, old)
 	}
@@ -151,7 +155,7 @@ func (b *batch) live(r *Row) step {
 	switch {
 	case base == nil && old == nil:
 		st.kind, st.what = isNew, ""
-	case base == nil && st.from == "" && holds(old, &u):
+	case base == nil && len(st.from) == 0 && holds(old, &u):
 		st.put = nil
 	default:
 		st.kind = isChanged
@@ -177,11 +181,7 @@ func (b *batch) status(st *step, u *directory.User, base *seen, old *directory.U
 	before := base != nil && base.Stands == yes || base == nil && old != nil && old.Subscribed
 	foreign := false
 	if old != nil {
-		brought := base
-		if owner := b.owners[old.Email.Key()]; base == nil && owner != "" {
-			brought = b.base[owner] // the row that had the address
-		}
-		foreign = says == yes && (brought == nil || brought.Stands == yes) && saysNo(old) && !b.leftAll(old)
+		foreign = saysNo(old) && !b.leftAll(old) && b.broughtYes(st, base, old)
 		if foreign || st.consent {
 			st.leave, st.leaver = b.onlyThere(old, foreign), old.Email
 		}
@@ -191,15 +191,33 @@ func (b *batch) status(st *step, u *directory.User, base *seen, old *directory.U
 		st.kept = slices.Contains(left, directory.AllLists)
 	}
 	news := base == nil || base.Stands != says || old == nil
-	u.KeepStatus = says == unasked || !news || foreign
+	if f, unsure := b.flown[st.row.Key]; unsure && f.Stands != says {
+		news = true
+	}
+	u.KeepStatus = says == unasked || !news || foreign && says == yes
 	u.Unknown = false
 	st.unsubscribed = news && before && (says == no || says == unsaid)
 	st.subscribed = news && !before && says == yes && old != nil && !st.kept
 }
 
+// broughtYes says whether the last that was written of the user's status, by a sync, was
+// "subscribed"; where none has written any, whether MySQL says so.
+func (b *batch) broughtYes(st *step, base *seen, old *directory.User) bool {
+	if f, unsure := b.flown[st.row.Key]; unsure && f.Stands != yes {
+		return false
+	}
+	if owner := b.owners[old.Email.Key()]; base == nil && owner != "" {
+		base = b.base[owner] // the row that had the address
+	}
+	if base == nil {
+		return st.seen.Stands == yes
+	}
+	return base.Stands == yes
+}
+
 // move brings what the user has, and MySQL does not know, to the new address.
 func (b *batch) move(st *step, u *directory.User, had mail.Address, old *directory.User) {
-	st.from, st.drop, st.what, st.fresh = had, had, "was "+string(had), true
+	st.from, st.drop, st.what, st.fresh = append(st.from, had), append(st.drop, had), "was "+string(had), true
 	mapped := u.Attributes
 	u.Attributes = maps.Clone(mapped)
 	owner, owned := b.owners[u.Email.Key()]

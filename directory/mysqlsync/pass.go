@@ -18,13 +18,15 @@ type pass struct {
 	report Report
 	told   func(Report)
 
-	last    time.Time // when progress was told
-	step    time.Time // when the step began
-	from    int64     // what had been done of it before
-	looking bool      // nothing is written
-	blind   bool      // the directory has none of the users
-	known   int       // users, for the tripwire
-	met     map[uint64]struct{}
+	last    time.Time           // when progress was told
+	step    time.Time           // when the step began
+	from    int64               // what had been done of it before
+	looking bool                // nothing is written
+	blind   bool                // the directory has none of the users
+	known   int                 // users, for the tripwire
+	flown   map[string]flight   // what the last chunk was about to write, when it was cut off
+	met     map[uint64]struct{} // keys of the rows that were read, when gone ones are looked for
+	lost    map[uint64]struct{} // keys of those that a look has counted: it may meet them twice
 }
 
 func (p *pass) kind() string {
@@ -53,14 +55,16 @@ func (p *pass) run(ctx context.Context) error {
 		p.report.Counts, p.report.Samples = Counts{}, map[string][]Sample{}
 		p.at.Looked = true
 	}
-	p.looking, p.blind = false, false
+	p.looking, p.blind, p.flown = false, false, nil
+	if err := p.land(ctx); err != nil {
+		return err
+	}
 	switch p.report.Kind {
 	case FirstLoad:
-		fresh := p.at.Start == nil
 		if err := p.begin(ctx, empty); err != nil {
 			return err
 		}
-		if err := p.load(ctx, fresh); err != nil {
+		if err := p.load(ctx); err != nil {
 			return err
 		}
 		return p.changes(ctx)
@@ -108,7 +112,12 @@ func (p *pass) directoryIsEmpty(ctx context.Context) (bool, error) {
 // look is the pass without a write. The error is the tripwire's, or that of a reader.
 func (p *pass) look(ctx context.Context) error {
 	p.begins("looking", 0)
-	var err error
+	p.lost = map[uint64]struct{}{}
+	defer func() { p.lost = nil }()
+	err := p.land(ctx)
+	if err != nil {
+		return err
+	}
 	switch p.report.Kind {
 	case FirstLoad:
 		if err = p.readDirectory(ctx, true); err == nil {
@@ -177,7 +186,7 @@ func (p *pass) begin(ctx context.Context, empty bool) error {
 // what is remembered with them.
 func (p *pass) take(ctx context.Context, rows []Row, note func(*edit)) error {
 	p.report.Read += len(rows)
-	b, err := p.s.gather(ctx, rows, p.blind)
+	b, err := p.s.gather(ctx, rows, p.flown, p.blind)
 	if err != nil {
 		return err
 	}
@@ -193,16 +202,65 @@ func (p *pass) take(ctx context.Context, rows []Row, note func(*edit)) error {
 		if note != nil {
 			note(e)
 		}
-		if err := p.s.apply(ctx, b, steps, p.stager(ctx)); err != nil {
-			return err
-		}
-		if err := p.s.cfg.State.write(e); err != nil {
+		if err := p.do(ctx, b, steps, e); err != nil {
 			return err
 		}
 	}
 	p.tally(steps)
 	p.report.Done += int64(len(rows))
 	p.show(false)
+	return nil
+}
+
+// do writes what is about to be written, writes it, and then what was.
+func (p *pass) do(ctx context.Context, b *batch, steps []step, e *edit) error {
+	if flying := flights(steps); len(flying) > 0 {
+		for _, f := range p.flown { // still unsure
+			if _, in := b.in[f.Key]; !in {
+				flying = append(flying, f)
+			}
+		}
+		if err := p.s.cfg.State.write(&edit{flight: flying}); err != nil {
+			return err
+		}
+	}
+	if err := p.s.apply(ctx, b, steps, p.stager(ctx)); err != nil {
+		return err
+	}
+	e.flight = []flight{}
+	return p.s.cfg.State.write(e)
+}
+
+// land writes the rows anew whose writing was cut off in the last pass.
+func (p *pass) land(ctx context.Context) error {
+	flown, err := p.s.cfg.State.flown()
+	if err != nil || len(flown) == 0 {
+		return err
+	}
+	p.flown = map[string]flight{}
+	keys := make([]string, len(flown))
+	for i, f := range flown {
+		p.flown[f.Key], keys[i] = f, f.Key
+	}
+	rows, err := p.s.cfg.Source.Lookup(ctx, keys)
+	if err != nil {
+		return err
+	}
+	there := map[string]bool{}
+	for i := range rows {
+		there[rows[i].Key] = true
+	}
+	for _, f := range flown {
+		if !there[f.Key] {
+			rows = append(rows, Row{Key: f.Key, Deleted: true, User: directory.User{Email: f.Email}})
+		}
+	}
+	if err := p.take(ctx, rows, nil); err != nil {
+		return err
+	}
+	if !p.looking {
+		p.flown = nil
+	}
 	return nil
 }
 

@@ -57,11 +57,14 @@ func (p *pass) tally(steps []step) {
 	}
 	for i := range steps {
 		st := &steps[i]
+		if p.counted(st) {
+			continue
+		}
 		count(&c.New, st.kind == isNew, isNew, st, "")
 		count(&c.Changed, st.kind == isChanged, isChanged, st, st.what)
 		count(&c.Gone, st.kind == isGone, isGone, st, "")
 		count(&c.Bad, st.kind == isBad, isBad, st, st.what)
-		count(&c.Moved, st.from != "", "moved", st, st.what)
+		count(&c.Moved, len(st.from) > 0, "moved", st, st.what)
 		count(&c.Unsubscribed, st.unsubscribed, "unsubscribed", st, "")
 		count(&c.Kept, st.kept, "kept", st, "subscribed in MySQL, and left here")
 		if st.kind == isSame {
@@ -79,6 +82,17 @@ func (p *pass) tally(steps []step) {
 	}
 }
 
+// counted says whether a look has counted a row that is taken out or unsubscribed before.
+func (p *pass) counted(st *step) bool {
+	if p.lost == nil || st.kind != isGone && !st.unsubscribed {
+		return false
+	}
+	key := keyHash(st.row.Key)
+	_, is := p.lost[key]
+	p.lost[key] = struct{}{}
+	return is
+}
+
 func (st *step) address() mail.Address {
 	switch {
 	case st.row.User.Email != "":
@@ -88,7 +102,7 @@ func (st *step) address() mail.Address {
 	case st.row.Email != "":
 		return mail.Address(clip(st.row.Email))
 	}
-	return st.drop
+	return ""
 }
 
 func (p *pass) sample(kind string, s Sample) {

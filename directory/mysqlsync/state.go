@@ -57,6 +57,14 @@ type seen struct {
 	Hash    uint64       `json:"h"`          // of the attributes
 }
 
+// flight is what a chunk that was cut off was about to write for a row: whether it is
+// written nobody knows, until the row is written again.
+type flight struct {
+	Key    string       `json:"k"`
+	Email  mail.Address `json:"e,omitempty"`
+	Stands standing     `json:"s,omitempty"`
+}
+
 // aside is a row that is no user.
 type aside struct {
 	Email  string    `json:"e"`
@@ -110,6 +118,8 @@ type edit struct {
 	later map[string]mail.Address // "": it is settled
 	spelt map[string]mail.Address
 	place *place
+
+	flight []flight // what is about to be written, empty when it is; nil: as it was
 }
 
 func newEdit(p *place) *edit {
@@ -131,12 +141,29 @@ func (s *State) write(e *edit) error {
 		if err := putAll(tx.Bucket([]byte(speltBucket)), e.spelt, nothing); err != nil {
 			return err
 		}
+		if e.flight != nil {
+			if err := putJSON(tx.Bucket([]byte("meta")), "flight", e.flight); err != nil {
+				return err
+			}
+		}
+		if e.place == nil {
+			return nil
+		}
 		return putJSON(tx.Bucket([]byte("meta")), "place", e.place)
 	})
 	if err != nil {
 		return fmt.Errorf("write the state of the sync: %w", err)
 	}
 	return nil
+}
+
+// flown gives what the last chunk was about to write, when it was cut off.
+func (s *State) flown() (rows []flight, err error) {
+	err = s.db.View(func(tx *bolt.Tx) (err error) {
+		rows, err = getJSON[[]flight](tx.Bucket([]byte("meta")), "flight")
+		return err
+	})
+	return rows, err
 }
 
 // writeRows gives addresses free before it gives any away: rows may have exchanged them.
