@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/directory"
+	"postern/directory/mysqlsync"
 	"postern/expand"
 	"postern/mail"
 	"postern/optout"
@@ -164,4 +165,15 @@ func Ask(ctx context.Context, cfg *Config, s *spool.Spool, x *directory.Index, u
 		return false, err
 	}
 	return c.ask(ctx, user, []string{list}, directory.Evidence{At: at, How: "page"})
+}
+
+// OpenTable is a table in MySQL that answers.
+type OpenTable = openTable
+
+// NewLateTable is a table that open gives when it is asked.
+func NewLateTable(open func(context.Context) (OpenTable, error), learn func(map[string]string) error, log *slog.Logger) interface {
+	mysqlsync.Source
+	io.Closer
+} {
+	return &lateTable{open: open, learn: learn, log: log, warned: map[string]bool{}}
 }
