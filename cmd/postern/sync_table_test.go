@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,13 +20,13 @@ import (
 // fakeTable is a table whose questions a test answers.
 type fakeTable struct {
 	mysqlsync.Source
-	closed int
+	closed atomic.Int32
 	count  func() (int64, error)
 }
 
 func (f *fakeTable) Fields() map[string]string { return map[string]string{"Grade": "number"} }
 func (f *fakeTable) Warnings() []string        { return []string{"there is no index on update_at"} }
-func (f *fakeTable) Close() error              { f.closed++; return nil }
+func (f *fakeTable) Close() error              { f.closed.Add(1); return nil }
 func (f *fakeTable) Count(context.Context) (int64, error) {
 	if f.count != nil {
 		return f.count()
@@ -63,19 +64,19 @@ func TestTheTableIsOpenWhileItIsAsked(t *testing.T) {
 			}
 			<-time.After(20 * time.Second)
 		}
-		if len(opened) != 1 || opened[0].closed != 0 || learnt["Grade"] != "number" {
-			t.Fatalf("opened %d times, closed %d, learnt %v", len(opened), opened[0].closed, learnt)
+		if len(opened) != 1 || opened[0].closed.Load() != 0 || learnt["Grade"] != "number" {
+			t.Fatalf("opened %d times, closed %d, learnt %v", len(opened), opened[0].closed.Load(), learnt)
 		}
 		<-time.After(time.Minute) // the pass has ended
 		synctest.Wait()
-		if opened[0].closed != 1 {
+		if opened[0].closed.Load() != 1 {
 			t.Error("it is connected while nobody asks")
 		}
 		if err := ask(); err != nil || len(opened) != 2 {
 			t.Errorf("opened %d times: %v", len(opened), err)
 		}
 		opened[1].count = func() (int64, error) { return 0, mail.Refuse(0, "", "there is no column name any more") }
-		if err := ask(); err == nil || opened[1].closed != 1 {
+		if err := ask(); err == nil || opened[1].closed.Load() != 1 {
 			t.Errorf("a table that has changed stays open: %v", err)
 		}
 		if err := ask(); err != nil || len(opened) != 3 {
@@ -84,7 +85,7 @@ func TestTheTableIsOpenWhileItIsAsked(t *testing.T) {
 		if n := strings.Count(log.String(), "no index"); n != 1 {
 			t.Errorf("it warns %d times", n)
 		}
-		if err := table.Close(); err != nil || opened[2].closed != 1 {
+		if err := table.Close(); err != nil || opened[2].closed.Load() != 1 {
 			t.Error(err)
 		}
 		if err := ask(); !errors.Is(err, context.Canceled) || len(opened) != 3 {
@@ -103,12 +104,12 @@ func TestATableIsNotClosedUnderAQuestion(t *testing.T) {
 		go func() { _, err := table.Count(t.Context()); got <- err }()
 		<-asked
 		<-time.After(time.Hour)
-		if err := table.Close(); err != nil || f.closed != 0 {
-			t.Errorf("closed %d times: %v", f.closed, err)
+		if err := table.Close(); err != nil || f.closed.Load() != 0 {
+			t.Errorf("closed %d times: %v", f.closed.Load(), err)
 		}
 		close(let)
-		if err := <-got; err != nil || f.closed != 1 {
-			t.Errorf("closed %d times: %v", f.closed, err)
+		if err := <-got; err != nil || f.closed.Load() != 1 {
+			t.Errorf("closed %d times: %v", f.closed.Load(), err)
 		}
 	})
 }
