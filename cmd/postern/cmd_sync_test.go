@@ -24,7 +24,7 @@ func TestSyncCommandsOnARunningGateway(t *testing.T) {
 	reading := `{"kind":"first load","began":"2026-11-26T09:00:00Z","step":"reading","of":1000000,"done":125000,"left_seconds":200,"read":125000,"new":124999,"bad":1}`
 	end := `{"kind":"changes","began":"2026-11-26T09:00:00Z","ended":"2026-11-26T09:00:03Z","read":9,"new":1,"changed":2,"same":4,"gone":1,"bad":1,"moved":1,"kept":1,` +
 		`"samples":{"changed":[{"key":"17","email":"kim@example.com","what":"Name: 민수 -> 민지"}],"bad":[{"key":"18","email":"","what":"its email is empty\u001b[2J"}]}}`
-	table := "9  rows read\n1  new\n2  changed\n1    to another address\n4  as before\n1  gone\n1  set aside\n1  left here and stay away\n\n" +
+	table := "9  rows read\n1  new\n2  changed\n1  of them to another address\n4  as before\n1  gone\n1  set aside\n1  left here and stay away\n\n" +
 		"changed: 17 kim@example.com  Name: 민수 -> 민지\nbad: 18 -  its email is empty [2J\n\n" +
 		"1 person is subscribed in MySQL and left here: they stay away. Only a later time in sync.consent brings them back.\n"
 	aside := "1 row set aside, because they are no users: data/sync-rejects.csv says why of each; mend them in MySQL\n"
