@@ -86,10 +86,6 @@ func (c *Config) syncTable(learn func(map[string]string) error, log *slog.Logger
 	if err != nil {
 		return nil, err
 	}
-	server, err := authorities(c.Sync.CAFile)
-	if err != nil {
-		return nil, fmt.Errorf("sync.ca_file: %w", err)
-	}
 	named, err := c.vocabulary(nil)
 	if err != nil {
 		return nil, err
@@ -101,7 +97,7 @@ func (c *Config) syncTable(learn func(map[string]string) error, log *slog.Logger
 		}
 	}
 	config := mysqlsync.TableConfig{
-		DSN: dsn, TLS: server, Table: s.Table, Key: s.Key, Updated: s.Updated, Deleted: s.Deleted, Consent: s.Consent,
+		DSN: dsn, CAFile: s.CAFile, Table: s.Table, Key: s.Key, Updated: s.Updated, Deleted: s.Deleted, Consent: s.Consent,
 		Columns: s.Columns, Types: types, Location: c.location(), Log: log,
 	}
 	return &lateTable{origin: s.syncOrigin(dsn), learn: learn, log: log, warned: map[string]bool{}, open: func(ctx context.Context) (openTable, error) {

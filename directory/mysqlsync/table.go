@@ -2,7 +2,6 @@ package mysqlsync
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"time"
@@ -10,9 +9,9 @@ import (
 
 // TableConfig names the table and its columns, as section [sync] has them.
 type TableConfig struct {
-	DSN      string      // of go-sql-driver/mysql
-	TLS      *tls.Config // how the server is judged, in place of the DSN's tls; nil: as that says
-	Table    string      // may be "database.table", and a view
+	DSN      string // of go-sql-driver/mysql
+	CAFile   string // authorities of the server's certificate; "": as the DSN says
+	Table    string // may be "database.table", and a view
 	Key      string
 	Updated  string
 	Deleted  string            // "": none
