@@ -261,10 +261,15 @@ func (p *person) write() error {
 	return putJSON(b, key, p.left)
 }
 
-// leave is an opt-out from one list, or from all.
+// leave is an opt-out from one list, or from all. Saying it again is no entry, but the
+// later word is the one that a consent has to be later than.
 func (p *person) leave(list string) error {
-	if _, gone := p.left[list]; !gone {
-		p.left[list], p.dirty = p.ev.At.UTC(), true
+	at := p.ev.At.UTC()
+	was, gone := p.left[list]
+	if !gone || at.After(was) {
+		p.left[list], p.dirty = at, true
+	}
+	if !gone {
 		if err := p.log(entryOptOut, list); err != nil {
 			return err
 		}
