@@ -89,7 +89,7 @@ func (a *API) startSync(w http.ResponseWriter, r *http.Request) error {
 			_ = out.send(syncReport(p))
 		}
 	})
-	if err != nil && !begun {
+	if err != nil && !begun && report.Read == 0 {
 		return err
 	}
 	last := syncReport(report)
