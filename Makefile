@@ -64,4 +64,4 @@ cover:
 	@go tool cover -func=cover.out | tail -1
 
 clean:
-	rm -rf postern cover.out cover.html testdata/peers/node_modules testdata/peers/debs testdata/peers/bin
+	rm -rf postern cover.out cover.html testdata/peers/node_modules testdata/peers/e2e/node_modules testdata/peers/debs testdata/peers/bin

@@ -180,6 +180,7 @@ func fold(old, u User) User {
 		old.Subscribed, old.KeepStatus = u.Subscribed, false
 	}
 	old.OptOut = Union(old.OptOut, u.OptOut)
+	old.New = old.New && u.New
 	return old
 }
 

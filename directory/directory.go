@@ -23,6 +23,10 @@ type User struct {
 	// KeepStatus is for Put alone and never set by a read: Subscribed is not
 	// written. An existing user keeps theirs, a new one is not subscribed.
 	KeepStatus bool
+	// New is for Put alone and never set by a read: the caller has seen the directory
+	// empty, and nobody else writes to it since. Put may then make the user without a look,
+	// over whoever is there all the same. Not for what is put again after an error.
+	New bool
 	// Unknown is set by reads alone: nothing that is understood says whether the person
 	// is subscribed, and so Subscribed is false. It is no opt-out.
 	Unknown bool

@@ -10,12 +10,16 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
+	"postern/directory"
+	"postern/directory/staging"
 	"postern/expand"
 	"postern/expand/hosting"
 	"postern/internal/peer"
+	"postern/mail"
 )
 
 // versity starts an S3 that checks signatures, as gofakes3 does not, and gives its
@@ -102,5 +106,43 @@ func TestPicturesAreHostedInAnS3ThatChecksSignatures(t *testing.T) {
 	defer b.Close()
 	if at, err := b.Put(t.Context(), expand.Image{Name: "b.png", Type: "image/png", Data: picture[:len(picture)-1]}); err == nil {
 		t.Errorf("with a wrong key it is at %s", at)
+	}
+}
+
+func TestAFirstLoadIsStagedInAnS3ThatChecksSignatures(t *testing.T) {
+	address, folder := versity(t, "shopkey", "shopsecret")
+	if err := os.Mkdir(filepath.Join(folder, "load"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	keysOfTheShop(t, "shopsecret")
+	open := func() *staging.Bucket {
+		b, err := staging.New(t.Context(), staging.Config{Bucket: "load/shop", Region: "ap-northeast-2", Endpoint: address})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = b.Close() })
+		return b
+	}
+	b := open()
+	kim := directory.User{Email: "kim@example.com", Subscribed: true, Attributes: map[string]any{"Name": "김민", "Gender": nil}}
+	for _, name := range []string{"1/0001", "1/0002", "1/0001", "2/0001"} {
+		if err := b.Stage(t.Context(), name, []directory.User{kim}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := open().Chunk(t.Context(), "1/0001")
+	if err != nil || !reflect.DeepEqual(got, []directory.User{kim}) {
+		t.Errorf("read back: %+v, %v", got, err)
+	}
+	if err := b.Drop(t.Context(), "1/"); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(folder, "load", "shop", "*", "*"))
+	if err != nil || len(left) != 1 || filepath.Base(left[0]) != "0001.json.gz" {
+		t.Errorf("left: %q, %v", left, err)
+	}
+	keysOfTheShop(t, "wrong")
+	if err := open().Stage(t.Context(), "1/0001", []directory.User{kim}); mail.ClassOf(err) != mail.AccountWide {
+		t.Errorf("with a wrong key: %v", err)
 	}
 }

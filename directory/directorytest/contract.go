@@ -26,6 +26,8 @@ func Run(t *testing.T, open func(t *testing.T) directory.Store) {
 		{"put is idempotent, and of the same key twice the later wins", putTwice},
 		{"put never takes back an opt-out", putKeepsOptOut},
 		{"put with KeepStatus leaves the status", putKeepStatus},
+		{"put with KeepStatus of a new user leaves the status unknown, a later status makes it known", putUnknown},
+		{"put of new users says the same of them, and loses no opt-out of those that were put before", putNew},
 		{"put refuses what cannot be stored, and then stores nothing", putRefuses},
 		{"update changes one user", updateChanges},
 		{"update never makes a user", noGhosts},
@@ -164,7 +166,67 @@ func putKeepStatus(t *testing.T, s directory.Store) {
 	put(t, s, directory.User{Email: "yes@example.com", Subscribed: true}, directory.User{Email: "no@example.com"})
 	for _, key := range []mail.Address{"yes@example.com", "no@example.com", "new@example.com"} {
 		put(t, s, directory.User{Email: key, KeepStatus: true, Subscribed: true, Attributes: map[string]any{"Name": "x"}})
-		want(t, s, directory.User{Email: key, Subscribed: key == "yes@example.com", Attributes: map[string]any{"Name": "x"}})
+		want(t, s, directory.User{Email: key, Subscribed: key == "yes@example.com", Unknown: key == "new@example.com", Attributes: map[string]any{"Name": "x"}})
+	}
+}
+
+func putUnknown(t *testing.T, s directory.Store) {
+	yes, no := true, false
+	for name, c := range map[string]struct {
+		say        func(key mail.Address) error
+		subscribed bool
+	}{
+		"put subscribed": {func(key mail.Address) error {
+			return s.Put(t.Context(), []directory.User{{Email: key, Subscribed: true}})
+		}, true},
+		"put not":       {func(key mail.Address) error { return s.Put(t.Context(), []directory.User{{Email: key}}) }, false},
+		"update to yes": {func(key mail.Address) error { return s.Update(t.Context(), key, directory.Change{Subscribed: &yes}) }, true},
+		"update to no":  {func(key mail.Address) error { return s.Update(t.Context(), key, directory.Change{Subscribed: &no}) }, false},
+	} {
+		u := directory.User{Email: mail.Address(name), OptOut: []string{"promo"}}
+		unknown := u
+		u.KeepStatus, u.Subscribed, unknown.Unknown = true, true, true
+		put(t, s, u)
+		want(t, s, unknown)
+		say(t, s.Update(t.Context(), u.Email, directory.Change{OptOut: []string{"news"}})) // says nothing of the status
+		unknown.OptOut = []string{"news", "promo"}
+		put(t, s, u)
+		want(t, s, unknown)
+		if all := All(t, s); !all[u.Email].Unknown {
+			t.Errorf("%s: a scan has %+v", name, all[u.Email])
+		}
+		say(t, c.say(u.Email))
+		want(t, s, directory.User{Email: u.Email, Subscribed: c.subscribed, OptOut: unknown.OptOut})
+	}
+	// What is known stays known.
+	put(t, s, directory.User{Email: "put not", KeepStatus: true})
+	want(t, s, directory.User{Email: "put not", OptOut: []string{"news", "promo"}})
+}
+
+func putNew(t *testing.T, s directory.Store) {
+	us := people(130)
+	us[3].OptOut, us[4].KeepStatus = []string{directory.AllLists}, true
+	us[5].Attributes["Nothing"] = nil
+	for i := range us {
+		us[i].New, us[i].Subscribed = true, true
+	}
+	put(t, s, us...)
+	for i, u := range us {
+		u.New, u.KeepStatus, u.Subscribed, u.Unknown = false, false, i != 3 && i != 4, i == 4
+		delete(u.Attributes, "Nothing")
+		want(t, s, u)
+	}
+	// Said again of people who are there, it is not believed.
+	no := false
+	for _, u := range us {
+		say(t, s.Update(t.Context(), u.Email, directory.Change{Subscribed: &no, OptOut: []string{directory.AllLists}}))
+	}
+	put(t, s, us...)
+	for _, u := range us {
+		want(t, s, directory.User{Email: u.Email, OptOut: []string{directory.AllLists}, Attributes: u.Attributes})
+	}
+	if n := len(All(t, s)); n != len(us) {
+		t.Fatalf("%d users, want %d", n, len(us))
 	}
 }
 

@@ -20,12 +20,26 @@
 //
 // # Writing
 //
-// Put reads the users first and writes only what differs, each by an UpdateItem
-// that names the attributes. BatchWriteItem is not used: it replaces whole items
-// without a condition, and would lose an opt-out made in the meantime.
+// Put reads the users first, a hundred in a call. Those who are there are changed by an
+// UpdateItem each, which names what differs and bears a condition where it subscribes
+// somebody. Those who are not are written whole by BatchWriteItem, 25 in a call; it has no
+// conditions. That leaves one race: when another program creates the same user between the
+// read and the write, a moment later, what it wrote is replaced, and with it what the person
+// has left in that moment. What they left through Postern the opt-out index still blocks.
+//
+// Users who are said to be New are not all read: a tenth of each hundred is, and all of the
+// hundred when one of them is there. The race is then as long as the time since the table
+// was seen empty.
+//
+// A new user whose status nobody said (KeepStatus) has no SubscriptionStatus, which other
+// programs and [Store.Get] read as not subscribed; User.Unknown tells it apart.
 //
 // Update bears the condition that the item exists, so nobody can unsubscribe
 // into existence. Neither ever removes an opt-out that it was not asked to.
+//
+// What a batch leaves unprocessed is asked again, as patiently as a throttle.
+//
+// Import has DynamoDB make the table of files in S3; package staging puts them there.
 //
 // # Errors
 //

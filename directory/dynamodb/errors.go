@@ -47,7 +47,7 @@ func (s *Store) explainAnswer(doing string, api smithy.APIError, err error) erro
 	case "ResourceNotFoundException":
 		return s.fail(mail.Temporary, err, "%s does not exist: make it, or mend directory.dynamodb.table, region or endpoint", s)
 	case "AccessDeniedException", "AccessDenied":
-		return s.fail(mail.AccountWide, err, "AWS denies us %s on %s: the role needs dynamodb:Scan, GetItem, BatchGetItem and UpdateItem", doing, s)
+		return s.fail(mail.AccountWide, err, "AWS denies us %s on %s: the role needs dynamodb:Scan, GetItem, BatchGetItem, UpdateItem and BatchWriteItem", doing, s)
 	case "UnrecognizedClientException", "InvalidSignatureException", "ExpiredTokenException", "ExpiredToken",
 		"IncompleteSignature", "MissingAuthenticationTokenException", "InvalidClientTokenId":
 		return s.fail(mail.AccountWide, err, "AWS does not take our credentials for %s (%s): renew them, and check this machine's clock", s, code)

@@ -37,14 +37,22 @@ func (e *expression) attributes(attributes map[string]any) error {
 			e.removes = append(e.removes, n)
 			continue
 		}
-		av, err := writeValue(attributes[name])
+		av, err := writeAttribute(name, attributes[name])
 		if err != nil {
-			return &mail.Error{Class: mail.Permanent, Public: fmt.Sprintf("attribute %q cannot be stored", name), Err: err}
+			return err
 		}
 		e.values[v] = av
 		e.sets = append(e.sets, n+" = "+v)
 	}
 	return nil
+}
+
+func writeAttribute(name string, v any) (types.AttributeValue, error) {
+	av, err := writeValue(v)
+	if err != nil {
+		return nil, &mail.Error{Class: mail.Permanent, Public: fmt.Sprintf("attribute %q cannot be stored", name), Err: err}
+	}
+	return av, nil
 }
 
 func (e *expression) status(subscribed bool) {

@@ -42,11 +42,8 @@ func (s *Store) getItem(ctx context.Context, key mail.Address) (item, error) {
 
 // GetMany finds those of keys that exist, each once, 100 in a call.
 func (s *Store) GetMany(ctx context.Context, keys []mail.Address) ([]directory.User, error) {
-	keys = slices.Clone(keys)
-	slices.Sort(keys)
-	keys = slices.DeleteFunc(slices.Compact(keys), func(k mail.Address) bool { return !directory.ValidKey(k) })
 	var users []directory.User
-	for chunk := range slices.Chunk(keys, batchKeys) {
+	for chunk := range slices.Chunk(validKeys(keys), batchKeys) {
 		ask := make([]map[string]types.AttributeValue, len(chunk))
 		for i, key := range chunk {
 			ask[i] = itemKey(key)
@@ -58,8 +55,14 @@ func (s *Store) GetMany(ctx context.Context, keys []mail.Address) ([]directory.U
 	return users, nil
 }
 
-// getBatch asks again for what DynamoDB left unprocessed, and slower when it
-// left everything.
+// validKeys are those of keys that a user can have, each once, sorted.
+func validKeys(keys []mail.Address) []mail.Address {
+	keys = slices.Clone(keys)
+	slices.Sort(keys)
+	return slices.DeleteFunc(slices.Compact(keys), func(k mail.Address) bool { return !directory.ValidKey(k) })
+}
+
+// getBatch asks for up to 100 keys, and again for what DynamoDB left unprocessed.
 func (s *Store) getBatch(ctx context.Context, ask []map[string]types.AttributeValue, users *[]directory.User) error {
 	for idle := 0; len(ask) > 0; {
 		out, err := s.client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{
@@ -71,16 +74,24 @@ func (s *Store) getBatch(ctx context.Context, ask []map[string]types.AttributeVa
 			*users = append(*users, readUser(it))
 		}
 		left := out.UnprocessedKeys[*s.table].Keys
-		if len(left) < len(ask) {
-			idle = 0
-		} else if idle++; idle > maxRounds {
-			return s.fail(mail.Throttled, nil, "%s keeps leaving reads unprocessed: its capacity is used up for the moment", s)
+		if idle, err = s.putOffAgain(ctx, idle, len(ask), len(left), "reads"); err != nil {
+			return err
 		}
-		if ask = left; len(ask) > 0 {
-			if err := pause(ctx, backoff(idle+1)); err != nil {
-				return err
-			}
-		}
+		ask = left
 	}
 	return nil
+}
+
+// putOffAgain waits before what a batch left unprocessed is asked again, and longer the more
+// rounds, idle so far, left everything. It gives the rounds, and an error after too many.
+func (s *Store) putOffAgain(ctx context.Context, idle, asked, left int, what string) (int, error) {
+	if left < asked {
+		idle = 0
+	} else if idle++; idle > maxRounds {
+		return idle, s.fail(mail.Throttled, nil, "%s keeps leaving %s unprocessed: its capacity is used up for the moment", s, what)
+	}
+	if left == 0 {
+		return idle, nil
+	}
+	return idle, pause(ctx, backoff(idle+1))
 }

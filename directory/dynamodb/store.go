@@ -3,22 +3,16 @@ package dynamodb
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/smithy-go/logging"
 
+	"postern/directory/internal/awsconfig"
 	"postern/mail"
 )
 
@@ -26,6 +20,7 @@ const (
 	maxSegments = 64
 	writers     = 32 // UpdateItems at the same time in one Put
 	callTimeout = 20 * time.Second
+	importPoll  = 5 * time.Second
 )
 
 // Config says which table, and where.
@@ -41,10 +36,11 @@ type Config struct {
 type Store struct {
 	client      *dynamodb.Client
 	credentials aws.CredentialsProvider
-	transport   *awshttp.BuildableClient
+	transport   *http.Transport
 	table       *string
 	place       string // endpoint or region, for people
 	segments    int
+	poll        time.Duration // of an import
 	log         *slog.Logger
 }
 
@@ -54,33 +50,19 @@ func New(ctx context.Context, c Config) (*Store, error) {
 	if c.Segments < 0 || c.Segments > maxSegments {
 		return nil, mail.Refuse(0, "", "directory.dynamodb.segments is %d; it must be 1 to %d", c.Segments, maxSegments)
 	}
-	transport := awshttp.NewBuildableClient().WithTimeout(callTimeout).WithTransportOptions(func(t *http.Transport) {
-		t.MaxIdleConnsPerHost = max(writers, c.Segments)
-	})
+	if c.Endpoint != "" && !awsconfig.IsURL(c.Endpoint) {
+		return nil, mail.Refuse(0, "", "directory.dynamodb.endpoint is %q; it must be a URL such as http://127.0.0.1:8000", c.Endpoint)
+	}
 	log := cmp.Or(c.Log, slog.New(slog.DiscardHandler))
-	options := []func(*awsconfig.LoadOptions) error{awsconfig.WithRegion(c.Region), awsconfig.WithHTTPClient(transport),
-		awsconfig.WithLogger(logging.LoggerFunc(func(level logging.Classification, format string, a ...any) {
-			log.Debug("AWS SDK: "+fmt.Sprintf(format, a...), "level", level)
-		}))}
-	emulator, err := isEmulator(c.Endpoint)
+	cfg, err := awsconfig.Load(ctx, c.Region, c.Endpoint, log)
+	if errors.Is(err, awsconfig.ErrNoRegion) {
+		return nil, mail.Refuse(0, "", "no AWS region is known: set directory.dynamodb.region, or AWS_REGION in the environment")
+	}
 	if err != nil {
 		return nil, err
 	}
-	if emulator && !hasCredentials() {
-		options = append(options, awsconfig.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("emulator", "emulator", "")))
-	}
-	cfg, err := awsconfig.LoadDefaultConfig(ctx, options...)
-	if err != nil {
-		return nil, &mail.Error{Class: mail.Permanent, Err: err, Public: "the AWS settings of the environment cannot be read"}
-	}
-	if cfg.Region == "" && emulator {
-		cfg.Region = "us-east-1"
-	}
-	if cfg.Region == "" {
-		return nil, mail.Refuse(0, "", "no AWS region is known: set directory.dynamodb.region, or AWS_REGION in the environment")
-	}
 	s := &Store{
-		credentials: cfg.Credentials, transport: transport, segments: max(c.Segments, 1),
+		credentials: cfg.Credentials, transport: awsconfig.Client(&cfg, callTimeout, max(writers+batchers, c.Segments)), segments: max(c.Segments, 1), poll: importPoll,
 		table: aws.String(cmp.Or(c.Table, "User")), place: cmp.Or(c.Endpoint, "region "+cfg.Region),
 		log: log,
 	}
@@ -92,35 +74,9 @@ func New(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
-// isEmulator says whether the endpoint is somebody else's than Amazon's, where
-// any credentials will do.
-func isEmulator(endpoint string) (bool, error) {
-	if endpoint == "" {
-		return false, nil
-	}
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return false, mail.Refuse(0, "", "directory.dynamodb.endpoint is %q; it must be a URL such as http://127.0.0.1:8000", endpoint)
-	}
-	amazon := func(suffix string) bool { return strings.HasSuffix(u.Hostname(), suffix) }
-	return !slices.ContainsFunc([]string{".amazonaws.com", ".amazonaws.com.cn", ".api.aws"}, amazon), nil
-}
-
-// hasCredentials says whether the environment names any; it does not ask the
-// machine's metadata service, which an emulator's machine does not have.
-func hasCredentials() bool {
-	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE",
-		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"} {
-		if os.Getenv(name) != "" {
-			return true
-		}
-	}
-	return false
-}
-
 // Close lets idle connections go.
 func (s *Store) Close() error {
-	s.transport.GetTransport().CloseIdleConnections()
+	s.transport.CloseIdleConnections()
 	return nil
 }
 

@@ -3,124 +3,15 @@ package dynamodb
 import (
 	"context"
 	"errors"
-	"reflect"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go"
-	"golang.org/x/sync/errgroup"
 
 	"postern/directory"
 	"postern/mail"
 )
-
-// Put reads the users and writes those that differ, 32 at a time. A throttle or
-// a failure inside DynamoDB is tried ten more times, over about 15 s and what
-// the SDK itself waits, before the call fails.
-func (s *Store) Put(ctx context.Context, users []directory.User) error {
-	for i := range users {
-		if err := directory.Check(&users[i]); err != nil {
-			return err
-		}
-	}
-	for chunk := range slices.Chunk(directory.Fold(users), 10*batchKeys) {
-		if err := s.putChunk(ctx, chunk); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *Store) putChunk(ctx context.Context, users []directory.User) error {
-	keys := make([]mail.Address, len(users))
-	for i := range users {
-		keys[i] = users[i].Email
-	}
-	var found []directory.User
-	err := s.patiently(ctx, func() (err error) {
-		found, err = s.GetMany(ctx, keys)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	stored := make(map[mail.Address]*directory.User, len(found))
-	for i := range found {
-		stored[found[i].Email] = &found[i]
-	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(writers)
-	for i := range users {
-		u := &users[i]
-		if old := stored[u.Email]; old != nil && holds(old, u) {
-			continue
-		}
-		g.Go(func() error { return s.putOne(gctx, u) })
-	}
-	if err := g.Wait(); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return err
-	}
-	return nil
-}
-
-// holds says whether the stored user is already what Put would make of it.
-func holds(old, u *directory.User) bool {
-	if !u.KeepStatus && old.Subscribed != u.Subscribed {
-		return false
-	}
-	for _, id := range u.OptOut {
-		if !slices.Contains(old.OptOut, id) {
-			return false
-		}
-	}
-	for name, v := range u.Attributes {
-		have, there := old.Attributes[name]
-		if v == nil && there || v != nil && !reflect.DeepEqual(have, v) {
-			return false
-		}
-	}
-	return true
-}
-
-// putOne writes one user. True is only written where nobody has left all lists:
-// that is a condition of the write, because the person may leave at any moment.
-func (s *Store) putOne(ctx context.Context, u *directory.User) error {
-	write := func(status *bool) error {
-		e := newExpression()
-		if err := e.attributes(u.Attributes); err != nil {
-			return err
-		}
-		if status != nil {
-			e.status(*status)
-		}
-		if status != nil && *status {
-			e.condition = "NOT contains(#optout, :all)"
-			e.names["#optout"] = optOutName
-			e.values[":all"] = &types.AttributeValueMemberS{Value: directory.AllLists}
-		}
-		e.leave(u.OptOut)
-		return s.send(ctx, u.Email, e)
-	}
-	status := &u.Subscribed
-	if u.KeepStatus {
-		status = nil
-	} else if slices.Contains(u.OptOut, directory.AllLists) {
-		status = new(bool)
-	}
-	return s.patiently(ctx, func() error {
-		err := write(status)
-		var refused *types.ConditionalCheckFailedException
-		if errors.As(err, &refused) {
-			status = new(bool)
-			return write(status)
-		}
-		return err
-	})
-}
 
 // patiently does f again while DynamoDB throttles or fails it, ever more slowly.
 func (s *Store) patiently(ctx context.Context, f func() error) error {
@@ -227,31 +118,4 @@ func (s *Store) mendOptOut(ctx context.Context, key mail.Address) (bool, error) 
 	}
 	s.log.Info("made a set of an OptOut of another type", "table", *s.table)
 	return true, nil
-}
-
-// Delete removes users, 32 at a time.
-func (s *Store) Delete(ctx context.Context, keys []mail.Address) error {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(writers)
-	for _, key := range keys {
-		if !directory.ValidKey(key) {
-			continue
-		}
-		g.Go(func() error {
-			return s.patiently(gctx, func() error {
-				_, err := s.client.DeleteItem(gctx, &dynamodb.DeleteItemInput{TableName: s.table, Key: itemKey(key)})
-				if err != nil {
-					return s.explain(gctx, "DeleteItem", err)
-				}
-				return nil
-			})
-		})
-	}
-	if err := g.Wait(); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return err
-	}
-	return nil
 }

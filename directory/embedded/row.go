@@ -17,6 +17,7 @@ const rowVersion = 1
 // row is a user as it is stored; the key is the bucket's.
 type row struct {
 	Subscribed bool           `json:"s,omitempty"`
+	Unknown    bool           `json:"u,omitempty"` // an older postern reads past it: not subscribed
 	OptOut     []string       `json:"o,omitempty"` // sorted
 	Attributes map[string]any `json:"a,omitempty"`
 }
@@ -35,27 +36,28 @@ func decode(key, value []byte) (directory.User, error) {
 	if r.Attributes == nil {
 		r.Attributes = map[string]any{}
 	}
-	return directory.User{Email: mail.Address(key), Subscribed: r.Subscribed, OptOut: r.OptOut, Attributes: r.Attributes}, nil
+	return directory.User{Email: mail.Address(key), Subscribed: r.Subscribed, Unknown: r.Unknown, OptOut: r.OptOut, Attributes: r.Attributes}, nil
 }
 
 func encode(u directory.User) ([]byte, error) {
-	b, err := json.Marshal(row{Subscribed: u.Subscribed, OptOut: u.OptOut, Attributes: u.Attributes})
+	b, err := json.Marshal(row{Subscribed: u.Subscribed, Unknown: u.Unknown, OptOut: u.OptOut, Attributes: u.Attributes})
 	if err != nil {
 		return nil, fmt.Errorf("encode the row of %q: %w", u.Email, err)
 	}
 	return append([]byte{rowVersion}, b...), nil
 }
 
-// put is what Put makes of an existing user, or of the zero one.
+// nobody is who Put begins with where there is no user: none has said whether they are
+// subscribed.
+func nobody() directory.User { return directory.User{Unknown: true} }
+
+// put is what Put makes of an existing user, or of nobody.
 func put(old, u directory.User) directory.User {
 	set(&old, u.Attributes)
 	old.Email = u.Email
 	old.OptOut = directory.Union(old.OptOut, u.OptOut)
 	if !u.KeepStatus {
-		old.Subscribed = u.Subscribed
-	}
-	if slices.Contains(old.OptOut, directory.AllLists) && !u.KeepStatus {
-		old.Subscribed = false
+		old.Subscribed, old.Unknown = u.Subscribed && !slices.Contains(old.OptOut, directory.AllLists), false
 	}
 	return old
 }
@@ -66,7 +68,7 @@ func update(u directory.User, c directory.Change) directory.User {
 	u.OptOut = slices.DeleteFunc(u.OptOut, func(id string) bool { return slices.Contains(c.OptIn, id) })
 	u.OptOut = directory.Union(u.OptOut, c.OptOut)
 	if c.Subscribed != nil {
-		u.Subscribed = *c.Subscribed
+		u.Subscribed, u.Unknown = *c.Subscribed, false
 	}
 	return u
 }

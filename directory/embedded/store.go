@@ -170,7 +170,10 @@ func (s *Store) Put(ctx context.Context, us []directory.User) error {
 func putAll(b *bolt.Bucket, us []directory.User) error {
 	for _, u := range us {
 		old, err := get(b, u.Email)
-		if err != nil && !errors.Is(err, directory.ErrNotFound) {
+		if errors.Is(err, directory.ErrNotFound) {
+			old, err = nobody(), nil
+		}
+		if err != nil {
 			return err
 		}
 		if err := write(b, put(old, u)); err != nil {

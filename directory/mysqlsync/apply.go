@@ -14,13 +14,10 @@ import (
 // writers is how many words are told to the index at a time: they share its commits.
 const writers = 64
 
-// apply does the steps: first the index, so that nothing which was left is lost on the
-// way, then the directory. stage, which may be nil, takes the users that are not there yet.
-// The state is the caller's, after all of it.
-func (s *Syncer) apply(ctx context.Context, b *batch, steps []step, stage func([]directory.User) error) error {
-	if err := s.tellIndex(ctx, b, steps); err != nil {
-		return err
-	}
+// apply brings the steps into the directory. stage, which may be nil, takes the users that
+// are not there yet. Before it comes the index, so that nothing which was left is lost on
+// the way, and after it the state.
+func (s *Syncer) apply(ctx context.Context, steps []step, stage func([]directory.User) error) error {
 	var users, staged []directory.User
 	var drop []mail.Address
 	for i := range steps {

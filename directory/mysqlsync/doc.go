@@ -15,12 +15,12 @@
 //
 //  1. It is judged against the state, the directory and the index ([Syncer] reads, the
 //     judgement itself reads nothing).
-//  2. The state notes which rows are about to be written, and how.
-//  3. The index hears what only the directory knew, who has moved, who has agreed.
+//  2. The index hears what only the directory knew, who has moved, who has agreed.
+//  3. The state notes which rows are about to be written, and how.
 //  4. The directory is written: users first, then those that are taken out.
 //  5. The state has the rows as they are now, and how far the pass has come.
 //
-// A crash in between leaves the notes of step 2: the next pass begins with those rows, and
+// A crash in between leaves the notes of step 3: the next pass begins with those rows, and
 // takes nothing that the directory says of them for somebody else's word.
 //
 // # What MySQL may change

@@ -303,5 +303,8 @@ func (p *pass) strangers(ctx context.Context, users []directory.User) error {
 		return nil
 	}
 	b.now = p.report.Began
-	return p.s.apply(ctx, b, steps, nil)
+	if err := p.s.tellIndex(ctx, b, steps); err != nil {
+		return err
+	}
+	return p.s.apply(ctx, steps, nil)
 }

@@ -181,7 +181,7 @@ func (b *batch) status(st *step, u *directory.User, base *seen, old *directory.U
 	before := base != nil && base.Stands == yes || base == nil && old != nil && old.Subscribed
 	foreign := false
 	if old != nil {
-		foreign = saysNo(old) && !b.leftAll(old) && b.broughtYes(st, base, old)
+		foreign = saysNo(old) && !b.leftAll(old) && b.broughtYes(st, base, old) && !b.overwritten(st.row.Key, old)
 		if foreign || st.consent {
 			st.leave, st.leaver = b.onlyThere(old, foreign), old.Email
 		}
@@ -198,6 +198,20 @@ func (b *batch) status(st *step, u *directory.User, base *seen, old *directory.U
 	u.Unknown = false
 	st.unsubscribed = news && before && (says == no || says == unsaid)
 	st.subscribed = news && !before && says == yes && old != nil && !st.kept
+}
+
+// overwritten says whether the user may be another row's already: both rows were about to
+// be written, that one to this address, when a chunk was cut off.
+func (b *batch) overwritten(key string, u *directory.User) bool {
+	if _, unsure := b.flown[key]; !unsure {
+		return false
+	}
+	for _, f := range b.flown {
+		if f.Key != key && f.Email != "" && f.Email.Key() == u.Email.Key() {
+			return true
+		}
+	}
+	return false
 }
 
 // broughtYes says whether the last that was written of the user's status, by a sync, was
@@ -242,7 +256,10 @@ func (b *batch) move(st *step, u *directory.User, had mail.Address, old *directo
 		}
 	}
 	u.OptOut = directory.Union(u.OptOut, b.onlyThere(old, false))
-	if u.KeepStatus {
+	switch {
+	case b.overwritten(st.row.Key, old):
+		u.KeepStatus = st.seen.Stands == unasked
+	case u.KeepStatus:
 		// What the index says was left comes along with it; apart from that they stand as they stood.
 		u.KeepStatus = old.Unknown
 		u.Subscribed = old.Subscribed || st.seen.Stands == yes && b.leftAll(old)

