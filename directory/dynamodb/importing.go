@@ -53,6 +53,28 @@ func (s *Store) Import(ctx context.Context, bucket, prefix string, staged time.T
 	return s.wasImported(ctx, of, progress)
 }
 
+// Missing says that there is no table, and Import would make it or is making it. Where
+// imports are not known, as in emulators, it is false.
+func (s *Store) Missing(ctx context.Context) (bool, error) {
+	table, err := s.describe(ctx)
+	if err != nil || table != nil && table.TableStatus != types.TableStatusCreating {
+		return false, err
+	}
+	in := &dynamodb.ListImportsInput{}
+	if table != nil {
+		in.TableArn = table.TableArn
+	}
+	out, err := s.client.ListImports(ctx, in)
+	var api smithy.APIError
+	if errors.As(err, &api) && isUnknown(api) {
+		return false, nil
+	}
+	if err != nil {
+		return false, s.explainImport(ctx, "ListImports", err)
+	}
+	return table == nil || len(out.ImportSummaryList) > 0, nil
+}
+
 // source is which import is meant.
 type source struct {
 	table, bucket, prefix string

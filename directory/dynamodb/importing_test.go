@@ -308,3 +308,38 @@ func TestWhyAnImportFailedIsSaid(t *testing.T) {
 		})
 	}
 }
+
+func TestATableIsMissingWhereItCanBeImported(t *testing.T) {
+	impatient(t)
+	under := &job{arn: "arn:aws:dynamodb:ap-northeast-2:123456789012:table/User/import/01-abcdefgh", status: "IN_PROGRESS"}
+	for name, c := range map[string]struct {
+		status string
+		jobs   []*job
+		list   *answer
+		want   bool
+	}{
+		"no table":             {want: true},
+		"there":                {status: "ACTIVE"},
+		"being imported":       {status: "CREATING", jobs: []*job{under}, want: true},
+		"being made":           {status: "CREATING"},
+		"being deleted":        {status: "DELETING"},
+		"an emulator's":        {list: awsError(400, "UnknownOperationException", "")},
+		"there, in an old one": {status: "ACTIVE", list: awsError(400, "UnknownOperationException", "")},
+	} {
+		i := newImporter(t)
+		i.status, i.jobs = c.status, c.jobs
+		if c.list != nil {
+			i.hinder["ListImports"] = c.list
+		}
+		if missing, err := i.store(t).Missing(t.Context()); err != nil || missing != c.want {
+			t.Errorf("%s: %v %v", name, missing, err)
+		}
+	}
+	i := newImporter(t)
+	i.hinder["ListImports"] = awsError(400, "AccessDeniedException", "no")
+	_, err := i.store(t).Missing(t.Context())
+	sentence(t, err, mail.AccountWide, "denies us ListImports", "dynamodb:DescribeTable, ImportTable")
+	i.hinder["DescribeTable"] = awsError(400, "AccessDeniedException", "no")
+	_, err = i.store(t).Missing(t.Context())
+	sentence(t, err, mail.AccountWide, "denies us DescribeTable")
+}

@@ -37,8 +37,6 @@ type column struct {
 	touched  bool // ON UPDATE CURRENT_TIMESTAMP
 }
 
-func (c *column) unsigned() bool { return strings.Contains(c.typ, "unsigned") }
-
 // kindOf says how values of the type, as DATA_TYPE has it, are read.
 func kindOf(dataType string) kind {
 	switch dataType {

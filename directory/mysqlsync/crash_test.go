@@ -50,6 +50,33 @@ func cuts(t *testing.T, scene func(*world), wantAfter func(*world)) {
 	}
 }
 
+// Who is said to be new may be written over: that is only said while nothing is written twice,
+// and nobody was there before.
+func TestOnlyTheFirstLoadIntoAnEmptyDirectorySaysThatUsersAreNew(t *testing.T) {
+	w := newWorld(t)
+	w.shop(9)
+	w.pass(mysqlsync.Options{DryRun: true})
+	w.store.fail, w.store.after = 3, true
+	if _, err := w.sync.Run(t.Context(), mysqlsync.Options{}, nil); !errors.Is(err, errCut) {
+		t.Fatal(err)
+	}
+	if w.store.news < 6 {
+		t.Errorf("%d users were said to be new", w.store.news)
+	}
+	w.store.news = 0
+	w.open()
+	w.pass(mysqlsync.Options{}) // goes on
+	w.table.set(person{id: 900, email: "late@example.com", status: "yes"})
+	w.pass(mysqlsync.Options{})
+	other := newWorld(t)
+	other.shop(9)
+	other.put(directory.User{Email: "there@example.com"})
+	other.pass(mysqlsync.Options{})
+	if n := w.store.news + other.store.news; n != 0 {
+		t.Errorf("%d users were said to be new later on", n)
+	}
+}
+
 func TestAFirstLoadGoesOnWhereItWasCutOff(t *testing.T) {
 	cuts(t, func(w *world) { w.shop(11) }, nil)
 	w := newWorld(t)

@@ -308,16 +308,16 @@ func show(v any) string {
 		return "-"
 	}
 	if s, ok := v.(string); ok {
-		return clip(s)
+		return short(s)
 	}
 	text, err := json.Marshal(v)
 	if err != nil {
 		return "?"
 	}
-	return clip(string(text))
+	return short(string(text))
 }
 
-func clip(s string) string {
+func short(s string) string {
 	if r := []rune(s); len(r) > 40 {
 		return string(r[:40]) + "…"
 	}

@@ -83,8 +83,7 @@ func (m *model) change() {
 		m.table.edit(id, func(p *person) { p.deleted = true })
 	case "consent":
 		if m.table.rows[id].status == "yes" && !s.foreign {
-			m.table.clock = m.table.clock.Add(time.Minute)
-			at := m.table.clock
+			at := time.Now() // as what the sync finds in the directory has the time at which it does
 			m.table.edit(id, func(p *person) { p.consent = at })
 			s.agreed = at
 			clear(s.left)
@@ -100,8 +99,9 @@ func (m *model) leaves() {
 	}
 	s := m.souls[id]
 	list := rapid.SampledFrom([]string{"news", "promo", directory.AllLists}).Draw(m.rt, "list")
-	m.table.clock = m.table.clock.Add(time.Minute)
-	m.leave(s.known, list)
+	if err := m.index.OptOut(context.Background(), s.known, list, directory.Evidence{At: time.Now(), How: "page"}); err != nil {
+		m.rt.Fatal(err)
+	}
 	s.left[list] = true
 }
 

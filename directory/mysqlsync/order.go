@@ -110,11 +110,11 @@ func (o *order) value(t time.Time) any {
 		if o.column.kind == datetimeKind {
 			first = firstDatetime
 		}
-		if t.Year() < 1000 || t.Format(time.DateTime) < first {
-			return first
-		}
 		if t.Year() > 9999 {
 			return lastDatetime
+		}
+		if t.Year() < 1000 || t.Format(time.DateTime) < first {
+			return first
 		}
 		return t.Format(sqlTime[:len("2006-01-02 15:04:05")+fraction(o.column.digits)])
 	}

@@ -24,6 +24,7 @@ type pass struct {
 	from    int64               // what had been done of it before
 	looking bool                // nothing is written
 	blind   bool                // the directory has none of the users
+	vacant  bool                // this pass has seen it empty
 	known   int                 // users, for the tripwire
 	flown   map[string]flight   // what the last chunk was about to write, when it was cut off
 	met     map[uint64]struct{} // keys of the rows that were read, when gone ones are looked for
@@ -47,7 +48,7 @@ func (p *pass) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.known = p.at.Users
+	p.known, p.vacant = p.at.Users, empty
 	p.looking = true
 	if p.o.DryRun || p.looks(empty) {
 		p.blind = empty
@@ -200,6 +201,11 @@ func (p *pass) take(ctx context.Context, rows []Row, note func(*edit)) error {
 		}
 	}
 	if !p.looking {
+		for i := range steps {
+			if st := &steps[i]; st.put != nil && p.blind && p.vacant { // and no chunk is written again
+				st.put.New = st.kind == isNew
+			}
+		}
 		e := newEdit(&p.at)
 		remember(e, b, steps)
 		if note != nil {

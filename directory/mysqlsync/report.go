@@ -110,7 +110,7 @@ func (st *step) address() mail.Address {
 	case st.leaver != "":
 		return st.leaver
 	case st.row.Email != "":
-		return mail.Address(clip(st.row.Email))
+		return mail.Address(short(st.row.Email))
 	}
 	return ""
 }

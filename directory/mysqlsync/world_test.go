@@ -144,6 +144,7 @@ type watched struct {
 	directory.Store
 	mu     sync.Mutex
 	writes int
+	news   int // users who were said to be new
 	fail   int // the write of this number; 0: none
 	after  bool
 }
@@ -166,6 +167,11 @@ func (w *watched) write(do func() error) error {
 }
 
 func (w *watched) Put(ctx context.Context, us []directory.User) error {
+	for _, u := range us {
+		if u.New {
+			w.news++
+		}
+	}
 	return w.write(func() error { return w.Store.Put(ctx, us) })
 }
 

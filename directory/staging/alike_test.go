@@ -66,7 +66,7 @@ func TestAnImportAndPutMakeTheSame(t *testing.T) {
 	// As ImportTable does it: each line's item, as it is.
 	direct, imported := newTable(t, endpoint, "Direct"), newTable(t, endpoint, "Imported")
 	put(t, direct, odd())
-	data, _ := s.object(t, "postern-sync/0001.json.gz")
+	data, _ := s.object(t, "first/0001.json.gz")
 	for lines := bufio.NewScanner(strings.NewReader(unzip(t, data))); lines.Scan(); {
 		var line struct{ Item json.RawMessage }
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {

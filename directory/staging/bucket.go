@@ -26,22 +26,28 @@ import (
 )
 
 const (
-	folder      = "postern-sync/" // where the configuration names none
 	ending      = ".json.gz"
 	emptyNames  = "empty" // the metadata with the attributes that are empty somewhere in the chunk
 	callTimeout = 2 * time.Minute
 	idleConns   = 8
 )
 
-// Config says which bucket, and who imports from it.
+// Table is what a directory imports into; *dynamodb.Store is one.
+type Table interface {
+	// Missing says that there is no table, and Import would make it.
+	Missing(ctx context.Context) (bool, error)
+	// Import makes the table of what the bucket has below prefix, the latest of it written at
+	// the time staged. It does what mysqlsync.Staging says.
+	Import(ctx context.Context, bucket, prefix string, staged time.Time, progress func(items int64)) (bool, error)
+}
+
+// Config says which bucket, and what is made of it.
 type Config struct {
 	Bucket   string // or BUCKET/FOLDER
 	Region   string // "": from the environment, as with every AWS tool
 	Endpoint string // a URL, for emulators and other makers' S3; "": AWS
-	// Import makes the table of what the bucket has below prefix, the latest of it written at
-	// the time staged; (*dynamodb.Store).Import is one. nil: the directory imports nothing.
-	Import func(ctx context.Context, bucket, prefix string, staged time.Time, progress func(items int64)) (bool, error)
-	Log    *slog.Logger
+	Table    Table  // nil: the directory imports nothing, such as the embedded one
+	Log      *slog.Logger
 }
 
 // Bucket is a folder of a bucket in S3. It implements [mysqlsync.Staging] and is used from
@@ -53,7 +59,7 @@ type Bucket struct {
 	credentials aws.CredentialsProvider
 	name        string
 	folder      string // "" or with a slash at its end
-	imports     func(ctx context.Context, bucket, prefix string, staged time.Time, progress func(items int64)) (bool, error)
+	table       Table  // may be nil
 	log         *slog.Logger
 }
 
@@ -78,7 +84,7 @@ func New(ctx context.Context, c Config) (*Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bucket{transport: awsconfig.Client(&cfg, callTimeout, idleConns), credentials: cfg.Credentials, name: name, folder: folder, imports: c.Import, log: log}
+	b := &Bucket{transport: awsconfig.Client(&cfg, callTimeout, idleConns), credentials: cfg.Credentials, name: name, table: c.Table, log: log}
 	if in != "" {
 		b.folder = in + "/"
 	}
@@ -98,7 +104,7 @@ func (b *Bucket) Close() error {
 }
 
 // String names the bucket and the folder, for people.
-func (b *Bucket) String() string { return fmt.Sprintf("bucket %s/%s", b.name, b.folder) }
+func (b *Bucket) String() string { return strings.TrimSuffix("bucket "+b.name+"/"+b.folder, "/") }
 
 func (b *Bucket) key(name string) *string { return aws.String(b.folder + name + ending) }
 
@@ -148,10 +154,18 @@ func (b *Bucket) Chunk(ctx context.Context, name string) ([]directory.User, erro
 	return users, nil
 }
 
+// Missing says that the directory's table is not there, and Import would make it.
+func (b *Bucket) Missing(ctx context.Context) (bool, error) {
+	if b.table == nil {
+		return false, nil
+	}
+	return b.table.Missing(ctx)
+}
+
 // Import makes the directory's table of all chunks whose names begin with prefix; false when
 // there is a table, or the directory imports nothing.
 func (b *Bucket) Import(ctx context.Context, prefix string, progress func(items int64)) (bool, error) {
-	if b.imports == nil {
+	if b.table == nil {
 		return false, nil
 	}
 	chunks := 0
@@ -170,5 +184,5 @@ func (b *Bucket) Import(ctx context.Context, prefix string, progress func(items 
 	if chunks == 0 {
 		return false, &mail.Error{Class: mail.Permanent, Public: fmt.Sprintf("the %s has no chunks %s*: somebody has removed them", b, prefix)}
 	}
-	return b.imports(ctx, b.name, b.folder+prefix, last, progress)
+	return b.table.Import(ctx, b.name, b.folder+prefix, last, progress)
 }

@@ -67,7 +67,7 @@ func (s *store) answers(hinder func(http.ResponseWriter, *http.Request) bool) {
 func (s *store) bucket(t *testing.T, c staging.Config) *staging.Bucket {
 	t.Helper()
 	if c.Bucket == "" {
-		c.Bucket = "shop"
+		c.Bucket = "shop/first/"
 	}
 	c.Endpoint = s.URL
 	b, err := staging.New(t.Context(), c)
@@ -212,7 +212,7 @@ func TestAChunkIsReadBackAsItWasStaged(t *testing.T) {
 
 func TestAnObjectIsWhatDynamoDBImports(t *testing.T) {
 	s := newStore(t)
-	stage(t, s.bucket(t, staging.Config{Bucket: "shop/first/load/"}), "7/0001", odd()[1:4]...)
+	stage(t, s.bucket(t, staging.Config{Bucket: "shop/first/load"}), "7/0001", odd()[1:4]...)
 	data, metadata := s.object(t, "first/load/7/0001.json.gz")
 	want := `{"Item":{"Email":{"S":"no@example.com"},"Gender":{"S":"Male"},"SubscriptionStatus":{"BOOL":false}}}
 {"Item":{"Email":{"S":"kept@example.com"},"Gender":{"S":"y"},"Name":{"S":"x"}}}
@@ -239,7 +239,7 @@ func TestADamagedChunkIsNotRead(t *testing.T) {
 	s := newStore(t)
 	b := s.bucket(t, staging.Config{})
 	stage(t, b, "0001", odd()...)
-	whole, _ := s.object(t, "postern-sync/0001.json.gz")
+	whole, _ := s.object(t, "first/0001.json.gz")
 	flipped := bytes.Clone(whole)
 	flipped[len(flipped)/2] ^= 1
 	const fine = `{"Item":{"Email":{"S":"a@example.com"}}}` + "\n"
@@ -260,19 +260,19 @@ func TestADamagedChunkIsNotRead(t *testing.T) {
 		"a number that is none":   zip(t, `{"Item":{"Email":{"S":"a"},"Name":{"N":"1x"}}}`),
 		"a list with what is not": zip(t, `{"Item":{"Email":{"S":"a"},"Name":{"L":[{"S":"a"},{}]}}}`),
 	} {
-		s.put(t, "postern-sync/0003.json.gz", data, nil)
+		s.put(t, "first/0003.json.gz", data, nil)
 		users, err := b.Chunk(t.Context(), "0003")
-		sentence(t, name, err, mail.Permanent, "the chunk 0003 in the bucket shop/postern-sync/ is damaged")
+		sentence(t, name, err, mail.Permanent, "the chunk 0003 in the bucket shop/first is damaged")
 		if users != nil {
 			t.Errorf("%s: gave %d users", name, len(users))
 		}
 	}
-	s.put(t, "postern-sync/0003.json.gz", whole, map[string]string{"X-Amz-Meta-Empty": "%zz"})
+	s.put(t, "first/0003.json.gz", whole, map[string]string{"X-Amz-Meta-Empty": "%zz"})
 	_, err := b.Chunk(t.Context(), "0003")
 	sentence(t, "metadata", err, mail.Permanent, "damaged")
-	s.put(t, "postern-sync/0001.json.gz", zip(t, fine), nil) // its checksum stays
+	s.put(t, "first/0001.json.gz", zip(t, fine), nil) // its checksum stays
 	_, err = b.Chunk(t.Context(), "0001")
-	sentence(t, "not what was staged", err, mail.Permanent, "the chunk 0001 in the bucket shop/postern-sync/ is damaged")
+	sentence(t, "not what was staged", err, mail.Permanent, "the chunk 0001 in the bucket shop/first is damaged")
 	s.answers(func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("Content-Length", fmt.Sprint(len(whole)))
 		_, _ = w.Write(whole[:len(whole)/2])
@@ -288,28 +288,47 @@ func TestADamagedChunkIsNotRead(t *testing.T) {
 func TestTheImportIsToldWhatWasStaged(t *testing.T) {
 	s := newStore(t)
 	began := time.Now().Add(-time.Second)
-	var asked []string
-	b := s.bucket(t, staging.Config{Import: func(_ context.Context, bucket, prefix string, staged time.Time, progress func(int64)) (bool, error) {
-		asked = append(asked, bucket, prefix)
-		if staged.Before(began) || staged.After(time.Now().Add(time.Second)) {
-			t.Errorf("staged at %v", staged)
-		}
-		progress(7)
-		return true, nil
-	}})
+	asked := &asks{missing: true}
+	b := s.bucket(t, staging.Config{Table: asked})
+	if missing, err := b.Missing(t.Context()); err != nil || !missing {
+		t.Errorf("missing: %v %v", missing, err)
+	}
 	nobody := func(int64) { t.Error("progress of nothing") }
 	_, err := b.Import(t.Context(), "load-1/", nobody)
 	sentence(t, "nothing staged", err, mail.Permanent, "has no chunks load-1/*")
 	stage(t, b, "load-1/0001", odd()...)
 	stage(t, b, "load-1/0002", odd()...)
 	var told int64
-	if done, err := b.Import(t.Context(), "load-1/", func(n int64) { told = n }); !done || err != nil || told != 7 || !reflect.DeepEqual(asked, []string{"shop", "postern-sync/load-1/"}) {
-		t.Errorf("%v %v, told %d, asked for %v", done, err, told, asked)
+	done, err := b.Import(t.Context(), "load-1/", func(n int64) { told = n })
+	if !done || err != nil || told != 7 || asked.bucket != "shop" || asked.prefix != "first/load-1/" {
+		t.Errorf("%v %v, told %d, asked for %+v", done, err, told, asked)
+	}
+	if asked.staged.Before(began) || asked.staged.After(time.Now().Add(time.Second)) {
+		t.Errorf("staged at %v", asked.staged)
 	}
 	// A directory that imports nothing, such as the embedded one, has its table.
-	if done, err := s.bucket(t, staging.Config{}).Import(t.Context(), "load-1/", nobody); done || err != nil {
+	none := s.bucket(t, staging.Config{})
+	if done, err := none.Import(t.Context(), "load-1/", nobody); done || err != nil {
 		t.Errorf("%v %v", done, err)
 	}
+	if missing, err := none.Missing(t.Context()); missing || err != nil {
+		t.Errorf("missing: %v %v", missing, err)
+	}
+}
+
+// asks is a table that notes what it is asked for.
+type asks struct {
+	missing        bool
+	bucket, prefix string
+	staged         time.Time
+}
+
+func (a *asks) Missing(context.Context) (bool, error) { return a.missing, nil }
+
+func (a *asks) Import(_ context.Context, bucket, prefix string, staged time.Time, progress func(int64)) (bool, error) {
+	a.bucket, a.prefix, a.staged = bucket, prefix, staged
+	progress(7)
+	return true, nil
 }
 
 // refuse answers as S3 does.
@@ -324,7 +343,7 @@ func refuse(status int, code string) func(http.ResponseWriter, *http.Request) bo
 
 func TestFailuresSayWhatToDo(t *testing.T) {
 	s := newStore(t)
-	b := s.bucket(t, staging.Config{Import: func(context.Context, string, string, time.Time, func(int64)) (bool, error) { return true, nil }})
+	b := s.bucket(t, staging.Config{Table: &asks{}})
 	for name, c := range map[string]struct {
 		hinder func(http.ResponseWriter, *http.Request) bool
 		class  mail.Class
@@ -345,7 +364,7 @@ func TestFailuresSayWhatToDo(t *testing.T) {
 		_, chunkErr := b.Chunk(t.Context(), "0001")
 		_, importErr := b.Import(t.Context(), "0", func(int64) {})
 		for doing, err := range map[string]error{"Stage": b.Stage(t.Context(), "0001", odd()), "Chunk": chunkErr, "Import": importErr, "Drop": b.Drop(t.Context(), "0")} {
-			sentence(t, name+", "+doing, err, c.class, c.want, "the bucket shop/postern-sync/")
+			sentence(t, name+", "+doing, err, c.class, c.want, "the bucket shop/first")
 		}
 	}
 	s.answers(nil)

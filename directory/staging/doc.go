@@ -3,7 +3,7 @@
 //
 // # What is in the bucket
 //
-// One object a chunk, below the folder of the configuration: its name and ".json.gz",
+// One object a chunk, in the folder of the configuration: its name and ".json.gz",
 // DynamoDB JSON compressed by gzip, an item a line, which is what DynamoDB imports
 // (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/S3DataImport.Format.html).
 // An item is what Put would make of the user in an empty table. Two things that Put knows
@@ -16,7 +16,7 @@
 //
 // # What it never does
 //
-// It never reads or removes what is not below its folder or is no chunk. It leaves no
+// It never reads or removes what is not in its folder, or has another ending. It leaves no
 // version of a chunk behind in a bucket that keeps versions; where it may not remove them
 // that is an error, because chunks are personal data.
 //

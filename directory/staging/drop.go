@@ -25,6 +25,9 @@ type object struct {
 
 // Drop removes the chunks whose names begin with prefix, with all their versions.
 func (b *Bucket) Drop(ctx context.Context, prefix string) error {
+	if b.folder+prefix == "" {
+		return mail.Refuse(0, "", "all of the %s would be removed", b)
+	}
 	kept, err := b.remove(ctx, b.versions(ctx, prefix, false))
 	if noVersions(err) {
 		kept, err = b.remove(ctx, b.plain(ctx, prefix))

@@ -37,9 +37,10 @@ func TestDropRemovesTheChunksAndNothingElse(t *testing.T) {
 	const chunks = 1100 // more than a page of the list
 	data := zip(t, "")
 	for i := range chunks {
-		s.put(t, fmt.Sprintf("postern-sync/load-1/%04d.json.gz", i), data, nil)
+		s.put(t, fmt.Sprintf("first/load-1/%04d.json.gz", i), data, nil)
 	}
-	others := []string{"load-1/0001.json.gz", "postern-sync/load-1/notes.txt", "postern-sync/load-2/0001.json.gz", "postern-sync/load.json.gz"}
+	others := []string{"first/load-1/notes.txt", "first/load-2/0001.json.gz", "first/load.json.gz", "load-1/0001.json.gz"}
+	left := []string{others[0], others[3]} // of another ending, and not in the folder
 	for _, key := range others {
 		s.put(t, key, data, nil)
 	}
@@ -54,9 +55,10 @@ func TestDropRemovesTheChunksAndNothingElse(t *testing.T) {
 	if err := b.Drop(t.Context(), ""); err != nil { // all of the folder
 		t.Fatal(err)
 	}
-	if keys := s.keys(t); !slices.Equal(keys, others[:2]) {
+	if keys := s.keys(t); !slices.Equal(keys, left) {
 		t.Errorf("left: %q", keys)
 	}
+	sentence(t, "no folder", s.bucket(t, staging.Config{Bucket: "shop"}).Drop(t.Context(), ""), mail.Permanent, "all of the bucket shop would be removed")
 }
 
 // Chunks are personal data: a bucket that keeps versions keeps none of them.
@@ -69,7 +71,7 @@ func TestDropRemovesAllVersions(t *testing.T) {
 	stage(t, b, "load-1/0001", odd()...)
 	stage(t, b, "load-1/0002", odd()...)
 	stage(t, b, "load-2/0001", odd()...)
-	if _, err := s.backend.DeleteObject("shop", "postern-sync/load-1/0002.json.gz"); err != nil { // by hand: hidden
+	if _, err := s.backend.DeleteObject("shop", "first/load-1/0002.json.gz"); err != nil { // by hand: hidden
 		t.Fatal(err)
 	}
 	if err := b.Drop(t.Context(), "load-1/"); err != nil {
@@ -96,7 +98,7 @@ func TestDropWithoutTheRightToVersions(t *testing.T) {
 		s.answers(func(w http.ResponseWriter, r *http.Request) bool {
 			return r.URL.Query().Has("versions") && denial(w, r) || s.hides(t, w, r)
 		})
-		sentence(t, "hidden", b.Drop(t.Context(), "0"), mail.Temporary, "keeps versions", "such as postern-sync/0001.json.gz", "s3:DeleteObjectVersion")
+		sentence(t, "hidden", b.Drop(t.Context(), "0"), mail.Temporary, "keeps versions", "such as first/0001.json.gz", "s3:DeleteObjectVersion")
 	}
 }
 
@@ -110,13 +112,13 @@ func (s *store) hides(t *testing.T, w http.ResponseWriter, r *http.Request) bool
 		t.Error(err)
 	}
 	if strings.Contains(string(body), "<VersionId>null</VersionId>") {
-		if _, err := s.backend.DeleteObject("shop", "postern-sync/0001.json.gz"); err != nil {
+		if _, err := s.backend.DeleteObject("shop", "first/0001.json.gz"); err != nil {
 			t.Error(err)
 		}
-		_, _ = fmt.Fprint(w, `<?xml version="1.0"?><DeleteResult><Deleted><Key>postern-sync/0001.json.gz</Key><VersionId>null</VersionId></Deleted></DeleteResult>`)
+		_, _ = fmt.Fprint(w, `<?xml version="1.0"?><DeleteResult><Deleted><Key>first/0001.json.gz</Key><VersionId>null</VersionId></Deleted></DeleteResult>`)
 		return true
 	}
-	_, _ = fmt.Fprint(w, `<?xml version="1.0"?><DeleteResult><Deleted><Key>postern-sync/0001.json.gz</Key><DeleteMarker>true</DeleteMarker><DeleteMarkerVersionId>1</DeleteMarkerVersionId></Deleted></DeleteResult>`)
+	_, _ = fmt.Fprint(w, `<?xml version="1.0"?><DeleteResult><Deleted><Key>first/0001.json.gz</Key><DeleteMarker>true</DeleteMarker><DeleteMarkerVersionId>1</DeleteMarkerVersionId></Deleted></DeleteResult>`)
 	return true
 }
 
@@ -139,7 +141,7 @@ func TestWhatCannotBeRemovedIsSaid(t *testing.T) {
 		if r.Method != http.MethodPost {
 			return false
 		}
-		_, _ = fmt.Fprint(w, `<?xml version="1.0"?><DeleteResult><Error><Key>postern-sync/0001.json.gz</Key><Code>AccessDenied</Code></Error></DeleteResult>`)
+		_, _ = fmt.Fprint(w, `<?xml version="1.0"?><DeleteResult><Error><Key>first/0001.json.gz</Key><Code>AccessDenied</Code></Error></DeleteResult>`)
 		return true
 	})
 	err := b.Drop(t.Context(), "0")
