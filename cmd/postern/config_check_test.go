@@ -393,7 +393,6 @@ sync.columns.Name: is empty
 sync.columns.OptOut: is written by the gateway itself: map no column to it
 sync.columns.subscriptionstatus: is spelt SubscriptionStatus
 sync.dsn: cannot be read: write it such as user:password@tcp(db.example.com:3306)/shop?tls=true
-sync.s3_bucket: is for a first load into DynamoDB, and directory.driver is "embedded": leave it empty
 sync.ca_file: cannot read absent.pem: no such file or directory`},
 		{"a DSN without a database", working + "[sync]\ndsn = \"me:secret@tcp(db)/\"\n",
 			`sync.dsn: names no database behind its last slash: write it there, or sync.table as database.table`},

@@ -40,9 +40,6 @@ func (k *checker) sync(c *Config) {
 	if s.DSN != "" {
 		k.dsn("sync.dsn", s)
 	}
-	if s.S3Bucket != "" && c.Directory.Driver != "dynamodb" {
-		k.found.add("sync.s3_bucket", `is for a first load into DynamoDB, and directory.driver is %q: leave it empty`, c.Directory.Driver)
-	}
 }
 
 // dsn takes a DSN of go-sql-driver, and shows nothing of it: there is a password in it.

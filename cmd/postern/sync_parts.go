@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"postern/admin"
 	"postern/directory"
 	"postern/directory/mysqlsync"
+	"postern/directory/staging"
 	"postern/expand"
 )
 
@@ -24,8 +26,9 @@ import (
 // waits for it.
 type syncing struct {
 	*mysqlsync.Syncer
-	state *mysqlsync.State
-	table *lateTable
+	state  *mysqlsync.State
+	table  *lateTable
+	bucket *staging.Bucket // of the first load; nil without s3_bucket
 
 	ctx  context.Context // of every pass
 	end  context.CancelFunc
@@ -46,8 +49,15 @@ func openSync(cfg *Config, store directory.Store, index *directory.Index, learn 
 	}
 	s := &syncing{state: state, table: table}
 	s.ctx, s.end = context.WithCancel(context.Background())
+	if s.bucket, err = cfg.staging(store, log); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	var bucket mysqlsync.Staging // nil where there is none, not a nil *Bucket
+	if s.bucket != nil {
+		bucket = s.bucket
+	}
 	s.Syncer, err = mysqlsync.New(mysqlsync.Config{
-		Source: table, Store: store, Index: index, State: state,
+		Source: table, Store: store, Index: index, State: state, Staging: bucket,
 		Origin: table.origin, Shape: cfg.syncShape(),
 		Chunk: cfg.Sync.Chunk, Overlap: cfg.Sync.Overlap, Tripwire: cfg.Sync.Tripwire,
 		Rejects: cfg.syncRejects(), Learn: learn, Log: log,
@@ -56,6 +66,23 @@ func openSync(cfg *Config, store directory.Store, index *directory.Index, learn 
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// staging is where the chunks of a first load lie; nil without s3_bucket. A DynamoDB without
+// the table makes it of them.
+func (c *Config) staging(store directory.Store, log *slog.Logger) (*staging.Bucket, error) {
+	if c.Sync.S3Bucket == "" {
+		return nil, nil
+	}
+	table, _ := store.(staging.Table) // the embedded directory is none
+	region, _ := c.sesPlace()
+	b, err := staging.New(context.Background(), staging.Config{
+		Bucket: c.Sync.S3Bucket, Region: cmp.Or(c.Directory.DynamoDB.Region, region), Endpoint: c.Templates.S3Endpoint, Table: table, Log: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sync.s3_bucket: %w", err)
+	}
+	return b, nil
 }
 
 // syncRejects is the file that names the rows that are no users.
@@ -138,7 +165,11 @@ func (s *syncing) finish() {
 // Close ends all and closes the file of the state.
 func (s *syncing) Close() error {
 	s.finish()
-	return errors.Join(s.table.Close(), s.state.Close())
+	err := errors.Join(s.table.Close(), s.state.Close())
+	if s.bucket != nil {
+		err = errors.Join(err, s.bucket.Close())
+	}
+	return err
 }
 
 // serve lets the API make passes.
