@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	_ "github.com/go-sql-driver/mysql"
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
 
 	"postern/admin"
 	"postern/internal/peer"
@@ -53,6 +55,7 @@ func TestSyncFromMySQL(t *testing.T) {
 		{"MySQL is away at the start", syncWithoutMySQL},
 		{"killed in the first load", syncKilled},
 		{"who leaves here stays away", syncAndChoices},
+		{"by way of S3 into DynamoDB", syncByBucket},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()
@@ -384,6 +387,31 @@ func syncKilled(t *testing.T, s *mysqlShop) {
 	}
 	_ = g.cmd.Wait()
 	g.cmd = nil
+}
+
+// syncByBucket has chunks in S3 on the way of the first load, and none when it is done.
+func syncByBucket(t *testing.T, s *mysqlShop) {
+	s.fill(250)
+	backend := s3mem.New()
+	if err := backend.CreateBucket("stage"); err != nil {
+		t.Fatal(err)
+	}
+	bucket, d := newGate(t, gofakes3.New(backend).Server()), startDynamo(t)
+	g := s.gateway(s.address, "interval = \"0s\"\nchunk = 100\ns3_bucket = \"stage/users\"\n[templates]\ns3_endpoint = \""+bucket.URL+"\"\n"+d.config(1))
+	has(t, g.sync(), "250  new\n", "Done (first load)")
+	if users := strings.Count(g.run("users", "list", "--json"), "\n"); users != 250 || bucket.count("PUT", "/stage/users/") != 3 {
+		t.Errorf("%d users by way of %d chunks", users, bucket.count("PUT", "/stage/users/"))
+	}
+	left, err := backend.ListBucket("stage", &gofakes3.Prefix{}, gofakes3.ListBucketPage{})
+	if err != nil || len(left.Contents) > 0 {
+		t.Errorf("%d chunks stay in the bucket: %v", len(left.Contents), err)
+	}
+	s.exec("UPDATE users SET name = '민지' WHERE id = 7")
+	s.exec("DELETE FROM users WHERE id = 8")
+	has(t, g.sync("--reconcile"), " 1  changed\n", " 1  gone\n", "changed: 7 user0007@example.net  Name: 고객7 -> 민지\n")
+	if bucket.count("PUT", "/stage/") != 3 {
+		t.Error("a later pass goes through the bucket too")
+	}
 }
 
 // syncAndChoices changes people in MySQL and here, and looks who gets the next mail.
