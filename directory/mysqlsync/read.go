@@ -116,6 +116,20 @@ func (t *Table) Now(ctx context.Context) (time.Time, error) {
 	return now, nil
 }
 
+// Newest is the latest time of change of all rows; zero when none has any.
+func (t *Table) Newest(ctx context.Context) (time.Time, error) {
+	const doing = "asking for the latest change"
+	o, err := t.ordered(ctx, doing)
+	if err != nil {
+		return time.Time{}, err
+	}
+	newest, err := t.newest(ctx, o)
+	if err != nil {
+		return time.Time{}, t.explain(ctx, doing, err)
+	}
+	return newest, nil
+}
+
 // Count is how many rows there are, about: what the server's statistics say, or for a
 // view, counted.
 func (t *Table) Count(ctx context.Context) (int64, error) {
