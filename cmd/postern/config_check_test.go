@@ -392,10 +392,10 @@ sync.columns.Email: is empty
 sync.columns.Name: is empty
 sync.columns.OptOut: is written by the gateway itself: map no column to it
 sync.columns.subscriptionstatus: is spelt SubscriptionStatus
-sync.dsn: cannot be read: write it such as user:password@tcp(db.example.com:3306)/shop?tls=true
+sync.dsn: cannot be read: it should be like user:password@tcp(db.example.com:3306)/shop?tls=true, see https://github.com/go-sql-driver/mysql#dsn-data-source-name
 sync.ca_file: cannot read absent.pem: no such file or directory`},
 		{"a DSN without a database", working + "[sync]\ndsn = \"me:secret@tcp(db)/\"\n",
-			`sync.dsn: names no database behind its last slash: write it there, or sync.table as database.table`},
+			`sync.dsn: names no database: put it behind the last slash, or write sync.table as database.table`},
 		{"a database in the table's name", working + "[sync]\ndsn = \"me:secret@tcp(db)/\"\ntable = \"shop.users\"\n", ``},
 		{"without MySQL nothing of it counts", working + "[sync]\ntable = \"\"\nca_file = \"absent.pem\"\ns3_bucket = \"b\"\n", ``},
 	} {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 
+	"postern/directory/mysqlsync"
 	"postern/optout"
 	"postern/optout/letters"
 	"postern/relay/sign"
@@ -46,6 +47,9 @@ func (c *Config) checkFiles(found *problems) {
 	}
 	if _, err := authorities(c.Sync.CAFile); c.Sync.on() && err != nil {
 		found.add("sync.ca_file", "%w", err)
+	} else if c.Sync.DSN != "" && !found.below("sync.dsn") && c.Sync.Table != "" {
+		_, err := (mysqlsync.TableConfig{DSN: string(c.Sync.DSN), CAFile: c.Sync.CAFile, Table: c.Sync.Table}).Origin()
+		found.join(err)
 	}
 	if _, err := letters.Load(c.OptOut.Letters); err != nil {
 		found.join(under("optout.letters", err))

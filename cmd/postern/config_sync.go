@@ -6,9 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-sql-driver/mysql"
-
 	"postern/directory"
+	"postern/directory/mysqlsync"
 )
 
 // sync checks [sync]. Where there is no MySQL only the numbers count.
@@ -44,12 +43,9 @@ func (k *checker) sync(c *Config) {
 
 // dsn takes a DSN of go-sql-driver, and shows nothing of it: there is a password in it.
 func (k *checker) dsn(path string, s *SyncConfig) {
-	dsn, err := mysql.ParseDSN(string(s.DSN))
-	switch {
-	case err != nil:
-		k.found.add(path, "cannot be read: write it such as user:password@tcp(db.example.com:3306)/shop?tls=true")
-	case dsn.DBName == "" && !strings.Contains(s.Table, "."):
-		k.found.add(path, "names no database behind its last slash: write it there, or sync.table as database.table")
+	table := mysqlsync.TableConfig{DSN: string(s.DSN), Table: s.Table}
+	if _, err := table.Origin(); err != nil {
+		k.found.add(path, "%s", strings.TrimPrefix(err.Error(), "sync.dsn "))
 	}
 }
 
@@ -58,12 +54,9 @@ func (s *SyncConfig) dsn() (string, error) {
 	if s.DSN != "" {
 		return string(s.DSN), nil
 	}
-	found := &problems{}
-	read := SyncConfig{Table: s.Table}
-	var err error
-	if read.DSN, err = readSecret(s.DSNFile); err != nil {
+	secret, err := readSecret(s.DSNFile)
+	if err != nil {
 		return "", fmt.Errorf("sync.dsn_file: cannot read %s: %w", s.DSNFile, err)
 	}
-	(&checker{found: found}).dsn("sync.dsn", &read)
-	return string(read.DSN), found.err()
+	return string(secret), nil
 }

@@ -13,8 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
-
 	"postern/admin"
 	"postern/directory"
 	"postern/directory/mysqlsync"
@@ -98,15 +96,6 @@ func (c *Config) syncShape() string {
 	return strings.Join(parts, " ")
 }
 
-// syncOrigin names the table and its key, wherever the server is.
-func (s *SyncConfig) syncOrigin(dsn string) string {
-	name := s.Table
-	if read, err := mysql.ParseDSN(dsn); err == nil && !strings.Contains(name, ".") {
-		name = read.DBName + "." + name
-	}
-	return name + " by " + s.Key
-}
-
 // syncTable is the table in MySQL, not yet opened.
 func (c *Config) syncTable(learn func(map[string]string) error, log *slog.Logger) (*lateTable, error) {
 	dsn, err := c.Sync.dsn()
@@ -127,7 +116,11 @@ func (c *Config) syncTable(learn func(map[string]string) error, log *slog.Logger
 		DSN: dsn, CAFile: s.CAFile, Table: s.Table, Key: s.Key, Updated: s.Updated, Deleted: s.Deleted, Consent: s.Consent,
 		Columns: s.Columns, Types: types, Location: c.location(), Log: log,
 	}
-	return &lateTable{origin: s.syncOrigin(dsn), learn: learn, log: log, warned: map[string]bool{}, open: func(ctx context.Context) (openTable, error) {
+	origin, err := config.Origin()
+	if err != nil {
+		return nil, err
+	}
+	return &lateTable{origin: origin, learn: learn, log: log, warned: map[string]bool{}, open: func(ctx context.Context) (openTable, error) {
 		t, err := mysqlsync.OpenTable(ctx, config)
 		if err != nil {
 			return nil, err // not a nil *Table

@@ -47,6 +47,29 @@ func readDSN(dsn, caFile string, log *slog.Logger) (*mysql.Config, error) {
 	return cfg, trust(cfg, caFile)
 }
 
+// Origin names the table and its key, wherever the server is, for [Config].Origin. The error
+// says what is wrong with DSN, CAFile and Table, as far as that is seen without a server.
+func (c TableConfig) Origin() (string, error) {
+	dsn, err := readDSN(c.DSN, c.CAFile, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return "", err
+	}
+	database, table, err := c.named(dsn)
+	return database + "." + table + " by " + c.Key, err
+}
+
+// named is the table and the database that it is in.
+func (c *TableConfig) named(dsn *mysql.Config) (database, table string, err error) {
+	database, table = dsn.DBName, c.Table
+	if before, after, both := strings.Cut(table, "."); both {
+		database, table = before, after
+	}
+	if database == "" || table == "" {
+		return "", "", permanent(nil, "sync.dsn names no database: put it behind the last slash, or write sync.table as database.table")
+	}
+	return database, table, nil
+}
+
 func orElse(d, otherwise time.Duration) time.Duration {
 	if d > 0 {
 		return d

@@ -110,12 +110,9 @@ func OpenTable(ctx context.Context, cfg TableConfig) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Table{cfg: cfg, server: "the MySQL server at " + dsn.Addr, password: dsn.Passwd, plain: dsn.TLS == nil, database: dsn.DBName, name: cfg.Table}
-	if database, name, both := strings.Cut(cfg.Table, "."); both {
-		t.database, t.name = database, name
-	}
-	if t.database == "" || t.name == "" {
-		return nil, permanent(nil, "sync.dsn names no database: put it behind the last slash, or write sync.table as database.table")
+	t := &Table{cfg: cfg, server: "the MySQL server at " + dsn.Addr, password: dsn.Passwd}
+	if t.database, t.name, err = cfg.named(dsn); err != nil {
+		return nil, err
 	}
 	t.table = quote(t.database) + "." + quote(t.name)
 	if t.db, err = openPool(dsn); err != nil {
