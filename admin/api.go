@@ -36,6 +36,11 @@ type API struct {
 	// Fields are the attributes that imports and expansion have brought, and their
 	// types.
 	Fields func() map[string]string
+	// Types are the fields of the configuration: name to "string", "number" or "bool".
+	Types map[string]string
+	// Resolve finds the field that a column's heading calls by another of its names; may be
+	// nil.
+	Resolve func(heading string) (field string, ok bool)
 	// Compact makes spool.db small again; nil while the spool is open for work.
 	Compact func(ctx context.Context) (before, after int64, err error)
 	// Lanes tells how the lanes stand, and PauseLane and ResumeLane change that.
@@ -81,6 +86,7 @@ func (a *API) Handler() http.Handler {
 		"GET /api/users/{email}":             a.showUser,
 		"PATCH /api/users/{email}":           a.changeUser,
 		"POST /api/users/import":             a.importUsers,
+		"POST /api/users/check":              a.checkUsers,
 		"GET /api/users/export":              a.exportUsers,
 		"GET /api/users/{email}/history":     a.showHistory,
 		"POST /api/users/{email}/leave":      a.leaveByHand,

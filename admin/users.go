@@ -4,6 +4,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"strings"
 	"time"
 
 	"postern/directory"
@@ -54,7 +55,11 @@ func (a *API) needUsers() error {
 
 // endWithError closes a stream of lines whose status has long been sent.
 func (a *API) endWithError(out *stream, r *http.Request, err error) {
-	a.Log.Error("a request failed half-way", "path", r.URL.Path, "err", err)
+	if mail.ClassOf(err) == mail.Permanent { // such as a file that cannot be read
+		a.Log.Info("a request was refused", "path", r.URL.Path, "err", err)
+	} else {
+		a.Log.Error("a request failed half-way", "path", r.URL.Path, "err", err)
+	}
 	_ = out.send(struct {
 		Error string `json:"error"`
 	}{sentence(err)})
@@ -99,50 +104,6 @@ func (a *API) changeUser(w http.ResponseWriter, r *http.Request) error {
 	return a.showUser(w, r)
 }
 
-// importUsers is POST /api/users/import: CSV in, lines of progress out, the last
-// of them with "done" or "error".
-func (a *API) importUsers(w http.ResponseWriter, r *http.Request) error {
-	if err := a.needUsers(); err != nil {
-		return err
-	}
-	unhurried(w)
-	_ = http.NewResponseController(w).EnableFullDuplex() // progress while the file still comes
-	out := newStream(w)
-	result, err := directory.Import(r.Context(), r.Body, a.Users, func(p directory.Progress) { _ = out.send(progressOf(p)) })
-	if err == nil && a.Learn != nil {
-		err = a.Learn(result.Fields)
-	}
-	if err != nil {
-		a.endWithError(out, r, err)
-		return nil
-	}
-	a.Log.Info("users were imported", "by", actor(r.Context()), "rows", result.Rows, "stored", result.Stored, "bad", result.Bad)
-	rows := make([]rowError, len(result.Errors))
-	for i, e := range result.Errors {
-		rows[i] = rowError{e.Row, e.Reason}
-	}
-	_ = out.send(struct {
-		Done bool `json:"done"`
-		progress
-		Errors []rowError `json:"errors"` // of the first bad rows
-	}{true, progressOf(result.Progress), rows})
-	return nil
-}
-
-// progress is how far an import has come, in rows of the file.
-type progress struct {
-	Rows   int `json:"rows"`
-	Stored int `json:"stored"`
-	Bad    int `json:"bad"`
-}
-
-func progressOf(p directory.Progress) progress { return progress{p.Rows, p.Stored, p.Bad} }
-
-type rowError struct {
-	Row   int    `json:"row"` // the line on which it begins; the header is on 1
-	Error string `json:"error"`
-}
-
 // listFields is GET /api/fields: the learnt fields and their types. What the
 // configuration names is not among them, unless it was seen too.
 func (a *API) listFields(w http.ResponseWriter, _ *http.Request) error {
@@ -155,12 +116,22 @@ func (a *API) listFields(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-// exportUsers is GET /api/users/export: CSV.
+// exportUsers is GET /api/users/export?encoding=&columns=: CSV; columns is a list with
+// commas, absent: all.
 func (a *API) exportUsers(w http.ResponseWriter, r *http.Request) error {
 	if err := a.needUsers(); err != nil {
 		return err
 	}
-	return a.download(w, r, "text/csv; charset=utf-8", "users.csv", func(w io.Writer) error { return directory.Export(r.Context(), a.Users, w) })
+	q := r.URL.Query()
+	o := &directory.ExportOptions{Encoding: directory.Encoding(q.Get("encoding")), Types: a.Types}
+	charset := "utf-8"
+	if o.Encoding == directory.EUCKR {
+		charset = "euc-kr"
+	}
+	if s := q.Get("columns"); s != "" {
+		o.Columns = strings.Split(s, ",")
+	}
+	return a.download(w, r, "text/csv; charset="+charset, "users.csv", func(w io.Writer) error { return directory.Export(r.Context(), a.Users, w, o) })
 }
 
 // download sends what write gives as a file. What fails before the first byte

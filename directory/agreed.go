@@ -11,8 +11,7 @@ import (
 	"postern/mail"
 )
 
-// Agreed records that the person agreed to lists at that moment, as an import or a
-// sync says it. A consent that is later than the opt-out made here undoes it, as
+// Agreed records that the person agreed to lists at that moment, as a sync says it. A consent that is later than the opt-out made here undoes it, as
 // [Index.Consent] does; an earlier one is an entry and changes nothing, and so is
 // one that lies in the future of ev.At, when it came. Each is recorded once,
 // however often it comes: a consent that was heard does not undo a later opt-out,

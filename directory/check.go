@@ -32,15 +32,23 @@ const (
 // ReadStatus reads SubscriptionStatus closed: true, "true" in any case, "1" and
 // the number 1 are subscribed, and everything else is not.
 func ReadStatus(v any) bool {
+	subscribed, _ := KnownStatus(v)
+	return subscribed
+}
+
+// KnownStatus is [ReadStatus] that tells a no (false, "false" in any case, "0" and the
+// number 0) from what is not understood, and is not subscribed either.
+func KnownStatus(v any) (subscribed, known bool) {
 	switch v := v.(type) {
 	case bool:
-		return v
+		return v, true
 	case string:
-		return v == "1" || strings.EqualFold(v, "true")
+		yes := v == "1" || strings.EqualFold(v, "true")
+		return yes, yes || v == "0" || strings.EqualFold(v, "false")
 	case json.Number:
-		return v == "1"
+		return v == "1", v == "1" || v == "0"
 	}
-	return false
+	return false, false
 }
 
 // Reserved says that an attribute of this name is not for Attributes, because

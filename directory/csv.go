@@ -2,6 +2,7 @@ package directory
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,8 +10,9 @@ import (
 
 // The columns of a CSV file. Six have a meaning or a kind by their name, in any
 // case and any order; any other is an attribute. A name may end in a kind,
-// ":text", ":number", ":bool" or ":json", which says what its cells become; else
-// CreateTime is a number and every attribute is text.
+// ":text", ":number", ":bool" or ":json", which says what its cells become; else a
+// field of the configuration has its type, CreateTime is a number, and every other
+// attribute is text.
 //
 // An empty cell means that the user has no such attribute. A column that is
 // missing leaves the attribute of existing users alone.
@@ -31,72 +33,84 @@ func standardColumns() []string {
 	return []string{"Email", "Name", "Gender", "CreateTime", "SubscriptionStatus"}
 }
 
+// RejectedColumn is the heading of the reasons in a file of rejected rows. An import
+// passes such a column over, so that the file can be mended and imported.
+const RejectedColumn = "Rejected-Because"
+
 type column struct {
 	name string
 	kind kind
+	skip bool // its cells are not read
 }
 
-func defaultKind(name string) kind {
-	if name == "CreateTime" {
+// types are the fields of the configuration: name to "string", "number" or "bool".
+type types map[string]string
+
+// kindOf is the kind of a column whose heading says none.
+func (t types) kindOf(name string) kind {
+	switch typ, known := t[name]; {
+	case typ == "number" || !known && name == "CreateTime":
 		return kindNumber
+	case typ == "bool":
+		return kindBool
 	}
 	return kindText
 }
 
-// heading is the column's cell in the header. The kind is left out where it is
-// understood and the name does not look as if it had one.
-func (c column) heading() string {
-	if _, explicit := splitHeading(c.name); !explicit && c.kind == defaultKind(c.name) {
+// heading is the column's cell in the header. The kind is left out where everybody
+// understands it and the name does not look as if it had one.
+func (c column) heading(t types) string {
+	_, explicit := splitHeading(c.name)
+	if !explicit && c.kind == types(nil).kindOf(c.name) && c.kind == t.kindOf(c.name) {
 		return c.name
 	}
 	return c.name + ":" + string(c.kind)
 }
 
+// splitHeading gives the kind that a heading says, or none.
 func splitHeading(s string) (c column, explicit bool) {
 	if i := strings.LastIndexByte(s, ':'); i >= 0 {
 		k := kind(s[i+1:])
 		if slices.Contains([]kind{kindText, kindNumber, kindBool, kindJSON}, k) {
-			return column{s[:i], k}, true
+			return column{name: s[:i], kind: k}, true
 		}
 	}
-	return column{s, defaultKind(s)}, false
+	return column{name: s}, false
 }
 
 // readHeader gives the columns, or an error that says how the header should be.
-func readHeader(cells []string) ([]column, error) {
-	columns := make([]column, len(cells))
-	explicit := make([]bool, len(cells))
+func readHeader(headings []heading, t types) ([]column, error) {
+	columns := make([]column, len(headings))
 	exact := map[string]bool{}
-	for i, s := range cells {
-		columns[i], explicit[i] = splitHeading(strings.TrimSpace(s))
-		exact[columns[i].name] = true
+	for i, h := range headings {
+		columns[i], _ = splitHeading(h.text)
+		columns[i].skip = h.omit
+		exact[columns[i].name] = !h.omit || exact[columns[i].name]
 	}
 	seen := map[string]bool{}
 	for i := range columns {
 		c := &columns[i]
+		if c.skip {
+			continue
+		}
 		// "email" is Email, unless there is an Email: then it is an attribute.
 		for _, standard := range append(standardColumns(), "OptOut") {
 			if strings.EqualFold(c.name, standard) && !exact[standard] {
 				c.name = standard
 			}
 		}
-		if !explicit[i] {
-			c.kind = defaultKind(c.name)
+		if c.kind == "" {
+			c.kind = t.kindOf(c.name)
 		}
-		switch {
-		case c.name == "":
-			return nil, fmt.Errorf("column %d of the header has no name", i+1)
-		case len(c.name) > maxName:
-			return nil, fmt.Errorf("the name of column %d is longer than %d bytes", i+1, maxName)
-		case seen[c.name]:
-			return nil, fmt.Errorf("the header has the column %s twice", c.name)
-		case Reserved(c.name) && !slices.Contains([]string{"Email", "OptOut", "SubscriptionStatus"}, c.name):
-			return nil, fmt.Errorf("the header has SubscriptionStatus and %s: keep one", c.name)
+		if err := c.check(i, seen); err != nil {
+			return nil, err
 		}
 		seen[c.name] = true
+		// The index knows better than an older export, and why a row was rejected is no attribute.
+		c.skip = c.name == SuppressedAttribute || c.name == RejectedColumn
 	}
 	if !seen["Email"] {
-		return nil, noEmail(cells)
+		return nil, noEmail(headings)
 	}
 	if len(columns) > MaxAttributes {
 		return nil, fmt.Errorf("the header has %d columns, the limit is %d", len(columns), MaxAttributes)
@@ -104,14 +118,32 @@ func readHeader(cells []string) ([]column, error) {
 	return columns, nil
 }
 
-func noEmail(cells []string) error {
-	hint := ""
-	for _, separator := range []string{";", "\t"} {
-		if len(cells) == 1 && strings.Contains(cells[0], separator) {
-			hint = fmt.Sprintf("; it seems to be separated by %q, and must be by commas", separator)
+func (c *column) check(i int, seen map[string]bool) error {
+	switch {
+	case c.name == "":
+		return fmt.Errorf("column %d of the header has no name", i+1)
+	case len(c.name) > maxName:
+		return fmt.Errorf("the name of column %d is longer than %d bytes", i+1, maxName)
+	case seen[c.name]:
+		return fmt.Errorf("the header has the column %s twice: leave one out (--omit HEADING)", c.name)
+	case Reserved(c.name) && !slices.Contains([]string{"Email", "OptOut", "SubscriptionStatus"}, c.name):
+		return fmt.Errorf("the header has SubscriptionStatus and %s: keep one (--omit HEADING)", c.name)
+	}
+	return nil
+}
+
+func noEmail(headings []heading) error {
+	names := headingNames(headings)
+	text := fmt.Sprintf("the first row must be a header with a column Email, such as %s; it has %s", strings.Join(standardColumns(), ","), names)
+	for _, h := range headings {
+		if low := strings.ToLower(h.text); strings.Contains(low, "mail") || strings.Contains(low, "메일") {
+			return fmt.Errorf("%s: is it --map Email=%s?", text, h.text)
 		}
 	}
-	return fmt.Errorf("the first row must be a header with a column Email, such as %s%s", strings.Join(standardColumns(), ","), hint)
+	if len(headings) > 1 {
+		return fmt.Errorf("%s: say which one it is (--map Email=HEADING)", text)
+	}
+	return errors.New(text)
 }
 
 // read gives the value of a cell; nil for an empty one.
@@ -140,12 +172,12 @@ func (c column) read(cell string) (any, error) {
 
 func readBool(name, cell string) (bool, error) {
 	switch strings.ToLower(strings.TrimSpace(cell)) {
-	case "true", "1":
+	case "true", "1", "yes", "y":
 		return true, nil
-	case "false", "0":
+	case "false", "0", "no", "n":
 		return false, nil
 	}
-	return false, fmt.Errorf("%s is %q; it must be true, false, 1, 0 or empty", name, clip(cell))
+	return false, fmt.Errorf("%s is %q; it must be true, false, 1, 0, yes, no, Y, N or empty", name, clip(cell))
 }
 
 // readLists reads an OptOut cell: list ids between spaces, or a JSON array.

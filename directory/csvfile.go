@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 
 	"postern/mail"
@@ -45,50 +46,81 @@ func utf8Text(r io.Reader) (*bufio.Reader, error) {
 
 // csvFile reads a CSV file (RFC 4180) row by row, in bounded memory.
 type csvFile struct {
-	input *rowLimit
-	csv   *csv.Reader
-	rows  int // read, without the header
+	input    *rowLimit
+	csv      *csv.Reader
+	layout   layout
+	rows     int                  // read, without the header
+	readable func([]string) error // says what is wrong with the letters of a row's cells
 }
 
-// openCSV also reads the header; example is one, for those who have none.
-func openCSV(text io.Reader, example string) (*csvFile, []string, error) {
-	f := &csvFile{input: &rowLimit{r: text}}
+// commas is the layout of a file that must be separated so.
+func commas() layout { return layout{separator: ','} }
+
+// newCSV begins with the header.
+func newCSV(text io.Reader, l layout) *csvFile {
+	f := &csvFile{input: &rowLimit{r: text}, layout: l, readable: notUTF8}
 	f.csv = csv.NewReader(f.input)
+	f.csv.Comma = l.separator
 	f.csv.FieldsPerRecord = -1
 	f.csv.ReuseRecord = true
+	return f
+}
+
+// header comes first; example is one, for those who have none.
+func (f *csvFile) header(example string) ([]string, error) {
 	header, err := f.csv.Read()
 	if errors.Is(err, io.EOF) {
-		return nil, nil, badFile("the file is empty: it must begin with a header such as %s", example)
+		return nil, badFile("the file is empty: it must begin with a header such as %s", example)
 	}
 	if err != nil {
-		return nil, nil, f.unreadable(err)
+		return nil, f.unreadable(err)
 	}
-	if err := notUTF8(header); err != nil {
-		return nil, nil, badFile("%v", err)
+	if err := f.readable(header); err != nil {
+		return nil, badFile("%v", err)
 	}
-	return f, header, nil
+	return header, nil
 }
 
 // next reads a row and the line on which it begins. The error is io.EOF, a
-// RowError, or one that ends the reading. The cells are good until the next call.
+// RowError, with the cells as far as they can be told, or one that ends the reading.
+// The cells are good until the next call.
 func (f *csvFile) next(columns int) (cells []string, line int, err error) {
+	f.input.begin(f.csv.InputOffset())
 	cells, err = f.csv.Read()
 	f.input.row = 0
 	if errors.Is(err, io.EOF) {
 		return nil, 0, err
 	}
-	f.rows++
 	if err != nil {
 		return nil, 0, f.parseError(err)
 	}
+	f.rows++
 	line, _ = f.csv.FieldPos(0)
+	line += f.layout.skipped
 	if len(cells) != columns {
-		return nil, line, RowError{line, fmt.Sprintf("%d columns; the header has %d", len(cells), columns)}
+		return cells, line, RowError{line, fmt.Sprintf("%d columns; the header has %d", len(cells), columns)}
 	}
-	if err := notUTF8(cells); err != nil {
-		return nil, line, RowError{line, err.Error()}
+	if err := f.readable(cells); err != nil {
+		return cells, line, RowError{line, err.Error()}
 	}
 	return cells, line, nil
+}
+
+// asItStands makes cells of the row that was read last and is no CSV, as well as
+// that can be done.
+func (f *csvFile) asItStands(columns int) []string {
+	row := strings.TrimRight(string(f.input.since(f.csv.InputOffset())), "\r\n")
+	if cells := strings.Split(row, string(f.layout.separator)); len(cells) == columns {
+		return cells
+	}
+	r := csv.NewReader(strings.NewReader(row))
+	r.Comma, r.FieldsPerRecord, r.LazyQuotes = f.layout.separator, -1, true
+	cells, err := r.Read()
+	if err != nil {
+		return []string{row}
+	}
+	cells[len(cells)-1] += row[r.InputOffset():]
+	return cells
 }
 
 // parseError tells a bad row, after which the reader goes on with the next line,
@@ -98,10 +130,12 @@ func (f *csvFile) parseError(err error) error {
 	if !errors.As(err, &parse) {
 		return f.unreadable(err)
 	}
-	if parse.Line > parse.StartLine && f.input.ended {
-		return badFile("row %d: a quote is opened and not closed again before line %d; mend it and import the file again", parse.StartLine, parse.Line)
+	start, line := parse.StartLine+f.layout.skipped, parse.Line+f.layout.skipped
+	if line > start && f.input.ended {
+		return badFile("row %d: a quote is opened and not closed again before line %d; mend it and import the file again", start, line)
 	}
-	return RowError{parse.StartLine, "a quote (\") stands where CSV allows none: a cell with quotes or commas in it must be within quotes, and its own quotes doubled"}
+	f.rows++
+	return RowError{start, "a quote (\") stands where CSV allows none: a cell with quotes or commas in it must be within quotes, and its own quotes doubled"}
 }
 
 func (f *csvFile) unreadable(err error) error {
@@ -132,6 +166,11 @@ type rowLimit struct {
 	row   int   // bytes since the last row was complete
 	total int64 // bytes
 	ended bool  // the end of the file was seen
+
+	// Where keep is set, what was read from the beginning of the row on.
+	keep  bool
+	start int64 // of the row
+	kept  []byte
 }
 
 func (l *rowLimit) Read(p []byte) (int, error) {
@@ -139,8 +178,24 @@ func (l *rowLimit) Read(p []byte) (int, error) {
 		return 0, errRowTooLong
 	}
 	n, err := l.r.Read(p)
+	if l.keep {
+		old := l.since(l.total)
+		l.kept = append(l.kept[:copy(l.kept, old)], p[:n]...)
+	}
 	l.row += n
 	l.total += int64(n)
 	l.ended = l.ended || errors.Is(err, io.EOF)
 	return n, err
+}
+
+// begin says that a row begins at the offset.
+func (l *rowLimit) begin(offset int64) { l.start = offset }
+
+// since is the row, up to the offset.
+func (l *rowLimit) since(offset int64) []byte {
+	first := l.total - int64(len(l.kept)) // the offset of what is kept
+	if l.start < first || offset < l.start {
+		return nil
+	}
+	return l.kept[l.start-first : offset-first]
 }

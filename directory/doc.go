@@ -14,16 +14,32 @@
 //   - A scan goes page by page from a checkpoint that survives a restart. It meets
 //     every user that was there throughout; it is not a snapshot.
 //
+// What another program has left in a row is read as it is: [User].Unknown and
+// [User].Odd say what is not as it is written here, a [UserCheck] counts it, and a
+// [Mender] brings it to its form when it is asked to.
+//
 // # CSV
 //
 // [Import] and [Export] speak one form of CSV. The columns Email, Name, Gender,
 // CreateTime, SubscriptionStatus and OptOut are known by their names in any case;
 // every other column is an attribute. A heading may end in the kind of its cells:
-// ":text", ":number", ":bool", ":json". Without it CreateTime is a number and any
-// other attribute is text. An empty cell says that the user has no such
-// attribute; a column that is not there says nothing. An import of an export
-// gives the same users, where missing, null and the empty text count as one, and
-// Suppressed is passed over.
+// ":text", ":number", ":bool", ":json". Without it a field of the configuration has
+// its type, CreateTime is a number and any other attribute is text. An empty cell
+// says that the user has no such attribute; a column that is not there says
+// nothing. An import of an export gives the same users, where missing, null and
+// the empty text count as one, and Suppressed is passed over.
+//
+// Other files are read too: in EUC-KR or UTF-16, separated by semicolons or tabs, with
+// columns that are called otherwise ([ImportOptions]). The order of events of an
+// import:
+//
+//  1. A batch of rows is read, and the index asked what their people have left, which
+//     is written into the rows: also of people who were taken out of the Store, or
+//     are in the file in another spelling.
+//  2. Put stores the batch. The index is asked again; what was said meanwhile is told
+//     to the Store.
+//  3. The index notes how many rows are stored, and a hash of them. After a crash the
+//     same file goes on there; the batch in between is put again, which changes nothing.
 //
 // # The index
 //
@@ -56,8 +72,8 @@
 // list alone.
 //
 //   - An opt-out beats every later import and sync. Only a consent beats it: the
-//     person's own, or one that an import brings with a time after the opt-out
-//     ([Index.Agreed]). Each such consent counts once.
+//     person's own, or one that a sync from MySQL brings with a time after the opt-out
+//     ([Index.Agreed]). Each such consent counts once. A file brings none.
 //   - A consent never lifts a complaint's suppression; only the link in a mail that
 //     reached the person does ([Index.Confirmed]).
 //   - [Index.Restore] undoes an opt-out that was none, with an operator's evidence,
@@ -100,6 +116,6 @@
 // no placeholder is of that name. A list of suppressions goes in and out as CSV
 // ([Index.ImportSuppressions], [Index.ExportSuppressions]).
 //
-// The package never removes a ledger line, never lets an import without a later
-// consent overrule a person's own word, and never sends anything.
+// The package never removes a ledger line, never lets an import, or a sync without a
+// later consent, overrule a person's own word, and never sends anything.
 package directory

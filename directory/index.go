@@ -35,6 +35,7 @@ const (
 	historyBucket    = "history"    // an address's entries: its key, 0, the number
 	wordingsBucket   = "wordings"   // what people were shown, by hash
 	answersBucket    = "answers"    // the numbers of entries that are owed a notice
+	importsBucket    = "imports"    // how far imports that broke off have come, by name
 )
 
 // Index is the local memory of who must not get mail: opt-outs and suppressions.
@@ -87,7 +88,7 @@ type left map[string]time.Time
 // which takes some seconds for a million entries, once.
 func OpenIndex(path string) (*Index, error) {
 	db, err := boltfile.Open(path, indexFormat, leftBucket, suppressedBucket, pendingBucket, ledgerBucket, fieldsBucket, softBucket, liftedBucket,
-		movedBucket, hashesBucket, historyBucket, wordingsBucket, answersBucket)
+		movedBucket, hashesBucket, historyBucket, wordingsBucket, answersBucket, importsBucket)
 	if err != nil {
 		return nil, fmt.Errorf("open the opt-out index: %w", err)
 	}

@@ -142,7 +142,8 @@ type suppressionImport struct {
 }
 
 func (im *suppressionImport) readCSV(ctx context.Context, text io.Reader) error {
-	file, header, err := openCSV(text, "Address,Reason,Kind,At")
+	file := newCSV(text, commas())
+	header, err := file.header("Address,Reason,Kind,At")
 	if err != nil {
 		return err
 	}

@@ -228,6 +228,7 @@ func (a *App) buildPages(fields *expand.Fields) error {
 	api.Lanes, api.PauseLane, api.ResumeLane = a.lanes, a.relay.PauseLane, a.relay.ResumeLane
 	api.Sessions = func() iter.Seq[dialogue.Session] { return a.smtp.Sessions().Sessions() }
 	a.consents.serve(api, func() (*expand.Fields, error) { return fields, nil })
+	a.cfg.vocabularyOf(api, fields)
 	api.Learn = a.learns(fields)
 	if a.sync != nil {
 		a.sync.serve(api, a.cfg.Sync.Interval)

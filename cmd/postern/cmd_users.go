@@ -4,11 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +18,7 @@ type usersCmd struct {
 	List   usersListCmd   `cmd:"" help:"List users."`
 	Show   usersShowCmd   `cmd:"" help:"Show one user as stored."`
 	Set    usersSetCmd    `cmd:"" help:"Change attributes of a user."`
+	Check  usersCheckCmd  `cmd:"" help:"Count who is subscribed, and show what is odd in the directory."`
 
 	Move    usersMoveCmd    `cmd:"" help:"Note that one person's address has changed: what they left stays left."`
 	History usersHistoryCmd `cmd:"" help:"Show what one person gets and left, and how that came about."`
@@ -36,111 +35,8 @@ Examples:
   postern users show min@example.net --json
   postern users set min@example.net Name=민수 SubscriptionStatus=false
   postern users history min@example.net
+  postern users check
   postern users export users.csv`
-}
-
-type usersImportCmd struct {
-	File string `arg:"" help:"A CSV file in UTF-8; - is stdin."`
-}
-
-func (usersImportCmd) Help() string {
-	return `The first row names the columns: Email, Name, Gender, CreateTime, SubscriptionStatus; any other column is an attribute. Importing the same file again changes nothing. A row that cannot be stored is named with its number, and the others are stored.
-
-Examples:
-
-  postern users import users.csv
-  zcat users.csv.gz | postern users import -`
-}
-
-// imported is a line of the import's answer.
-type imported struct {
-	Done   bool `json:"done"`
-	Rows   int  `json:"rows"`
-	Stored int  `json:"stored"`
-	Bad    int  `json:"bad"`
-	Errors []struct {
-		Row   int    `json:"row"`
-		Error string `json:"error"`
-	} `json:"errors"`
-}
-
-func (c usersImportCmd) Run(s *session) error {
-	file, name := s.stdin, "stdin"
-	if c.File != "-" {
-		f, err := os.Open(c.File)
-		if err != nil {
-			return fmt.Errorf("cannot read %s: %w", c.File, plainPathError(err))
-		}
-		defer f.Close()
-		file, name = f, c.File
-	}
-	conn, _, err := s.control()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	shown := newProgress(s.stderr)
-	var last imported
-	err = conn.Lines(s.ctx, http.MethodPost, "/api/users/import", "text/csv", io.NopCloser(file), func(line json.RawMessage) error {
-		last = imported{}
-		if err := json.Unmarshal(line, &last); err != nil {
-			return fmt.Errorf("the gateway's answer cannot be read: %w", err)
-		}
-		shown.show("%d rows, %d stored, %d wrong", last.Rows, last.Stored, last.Bad)
-		return nil
-	})
-	shown.end()
-	if err != nil {
-		return fmt.Errorf("%w (after %d rows of %s; importing it again is safe)", err, last.Rows, name)
-	}
-	if !last.Done {
-		return fmt.Errorf("the import broke off after %d rows of %s: importing it again is safe", last.Rows, name)
-	}
-	for _, e := range last.Errors {
-		fmt.Fprintf(s.stderr, "%s: row %d: %s\n", name, e.Row, clean(e.Error))
-	}
-	if last.Bad > 0 {
-		return fmt.Errorf("%d of %d rows were not stored: mend them and import the file again", last.Bad, last.Rows)
-	}
-	_, err = fmt.Fprintf(s.stdout, "%d %s stored\n", last.Stored, plural(last.Stored, "user", "users"))
-	return err
-}
-
-type usersExportCmd struct {
-	File string `arg:"" optional:"" help:"The CSV file to write; without it, stdout. An existing file is never overwritten."`
-}
-
-func (usersExportCmd) Help() string {
-	return `The file is complete, or there is none. It can be imported again.
-
-Examples:
-
-  postern users export users.csv
-  postern users export | gzip > users.csv.gz`
-}
-
-func (c usersExportCmd) Run(s *session) error { return s.export("/api/users/export", c.File) }
-
-// export brings what the API exports into a file, whole or not at all, or to stdout.
-func (s *session) export(path, file string) error {
-	conn, _, err := s.control()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	text, err := conn.Request(s.ctx, http.MethodGet, path, "", nil)
-	if err != nil {
-		return err
-	}
-	defer text.Close()
-	if file != "" && file != "-" {
-		_, err = saveWhole(file, text)
-		return err
-	}
-	if _, err := io.Copy(s.stdout, text); err != nil {
-		return fmt.Errorf("the export broke off, so this is not all: %w", err)
-	}
-	return nil
 }
 
 type usersListCmd struct {

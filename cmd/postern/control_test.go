@@ -185,16 +185,16 @@ func TestImportOutput(t *testing.T) {
 		{"all rows", `{"rows":1,"stored":1,"bad":0}` + "\n" + `{"done":true,"rows":2,"stored":2,"bad":0,"errors":[]}`, 0,
 			"2 users stored\n", "1 rows, 1 stored, 0 wrong\n2 rows, 2 stored, 0 wrong\n"},
 		{"a bad row", `{"done":true,"rows":2,"stored":1,"bad":1,"errors":[{"row":3,"error":"\"b\" is not a mail address"}]}`, 1,
-			"", "2 rows, 1 stored, 1 wrong\nstdin: row 3: \"b\" is not a mail address\npostern: 1 of 2 rows were not stored: mend them and import the file again\n"},
+			"1 user stored\n", "2 rows, 1 stored, 1 wrong\nstdin: row 3: \"b\" is not a mail address\npostern: 1 of 2 rows were not stored: mend them and import the file again\n"},
 		{"refused", `400|{"error":"the first row names no column Email"}`, 1, "", "postern: the first row names no column Email (after 0 rows of stdin; importing it again is safe)\n"},
 		{"an error on the way", `{"rows":1,"stored":1,"bad":0}` + "\n" + `{"error":"the table is gone"}`, 1,
-			"", "1 rows, 1 stored, 0 wrong\npostern: the table is gone (after 1 rows of stdin; importing it again is safe)\n"},
-		{"cut short", `{"rows":1,"stored":1,"bad":0}`, 1, "", "1 rows, 1 stored, 0 wrong\npostern: the import broke off after 1 rows of stdin: importing it again is safe\n"},
+			"", "1 rows, 1 stored, 0 wrong\npostern: the table is gone (after 1 rows of stdin, which are stored; go on with `postern users import --resume -`, or import it again: both are safe)\n"},
+		{"cut short", `{"rows":1,"stored":1,"bad":0}`, 1, "", "1 rows, 1 stored, 0 wrong\npostern: the import broke off (after 1 rows of stdin, which are stored; go on with `postern users import --resume -`, or import it again: both are safe)\n"},
 		{"gateway dies", `{"rows":1,"stored":1,"bad":0}` + "\nBREAK", 1, "",
-			"1 rows, 1 stored, 0 wrong\npostern: the gateway's answer broke off: unexpected EOF (after 1 rows of stdin; importing it again is safe)\n"},
+			"1 rows, 1 stored, 0 wrong\npostern: the gateway's answer broke off: unexpected EOF (after 1 rows of stdin, which are stored; go on with `postern users import --resume -`, or import it again: both are safe)\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			serveControl(t, fakeGateway(t, map[string]string{"POST /api/users/import " + strings.TrimSpace(csv): c.answer}))
+			serveControl(t, fakeGateway(t, map[string]string{"POST /api/users/import?name=stdin " + strings.TrimSpace(csv): c.answer}))
 			code, stdout, stderr := run(t, csv, "users", "import", "-")
 			if code != c.code || stdout != c.stdout || stderr != c.stderr {
 				t.Errorf("exit code %d\nstdout: %s\nstderr: %s\nwant %d\nstdout: %s\nstderr: %s", code, stdout, stderr, c.code, c.stdout, c.stderr)

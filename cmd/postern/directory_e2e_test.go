@@ -38,6 +38,7 @@ type dynamo struct {
 	throttle int           // so many requests are refused
 	limit    int           // items a page; 0: as DynamoDB cuts them
 	scans    int           // pages given
+	writes   int           // items changed
 	paged    chan struct{} // a token for each page
 }
 
@@ -72,6 +73,9 @@ func (d *dynamo) serve(t *testing.T, w http.ResponseWriter, r *http.Request, pro
 	scan := strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".Scan")
 	d.mu.Lock()
 	away, limit, refuse := d.away, d.limit, d.throttle > 0
+	if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".UpdateItem") {
+		d.writes++
+	}
 	if refuse && !away {
 		d.throttle--
 	}

@@ -35,6 +35,11 @@ func openOffline(cfg *Config, log *slog.Logger) (http.Handler, io.Closer, error)
 	api := newAPI(o.spool, o.store, o.index, newRenderer(cfg, o.spool, keyring).preview, log)
 	api.Compact = o.compact
 	newConsents(cfg, o.spool, o.index, o.store, keyring, log).serve(api, func() (*expand.Fields, error) { return cfg.fields(o.index) })
+	fields, err := cfg.fields(o.index)
+	if err != nil {
+		return nil, nil, errors.Join(err, o.Close())
+	}
+	cfg.vocabularyOf(api, fields)
 	o.serveSync(api, log)
 	if err := idleLanes(api, cfg, o.spool); err != nil {
 		return nil, nil, errors.Join(err, o.Close())

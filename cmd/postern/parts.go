@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ func openStore(cfg *Config, log *slog.Logger) (directory.Store, error) {
 	if cfg.Directory.Driver == "dynamodb" {
 		d := cfg.Directory.DynamoDB
 		return dynamodb.New(context.Background(), dynamodb.Config{
-			Table: d.Table, Region: d.Region, Endpoint: d.Endpoint, Segments: d.Segments, Log: log,
+			Table: d.Table, Region: d.Region, Endpoint: d.Endpoint, Segments: d.Segments, Fields: cfg.fieldTypes(), Log: log,
 		})
 	}
 	return embedded.Open(filepath.Join(cfg.DataDir, "directory.db"))
@@ -163,6 +164,25 @@ func (c *Config) vocabulary(learnt map[string]string) (*expand.Fields, error) {
 		}
 	}
 	return fields, err
+}
+
+// fieldTypes are the fields of the configuration.
+func (c *Config) fieldTypes() map[string]string {
+	types := map[string]string{}
+	for name, f := range c.Fields {
+		types[name] = cmp.Or(f.Type, expand.TypeString)
+	}
+	return types
+}
+
+// vocabularyOf tells the API what fields there are: for imports, exports and the check of
+// users.
+func (c *Config) vocabularyOf(api *admin.API, fields *expand.Fields) {
+	api.Types = c.fieldTypes()
+	api.Resolve = func(heading string) (string, bool) {
+		field, ok := fields.Resolve(heading)
+		return field, ok && (field == expand.FieldEmail || !expand.IsBuiltIn(field))
+	}
 }
 
 // checkFilters compiles every list's filter, so that a mistake stops the start.

@@ -12,11 +12,13 @@
 // may go on after a restart; the number of segments is that of its beginning.
 // A segment that fails stays where it stands, and the others move on.
 //
-// SubscriptionStatus is read closed (directory.ReadStatus). Where an item lacks
+// SubscriptionStatus is read closed (directory.KnownStatus). Where an item lacks
 // it and has the name in another case, that is read instead; of several the
-// strictest counts. OptOut is a set of texts; a list or a single text is
-// understood too. Numbers stay as DynamoDB writes them. Binary values are read
-// as base64 text, sets as lists.
+// strictest counts. Of what is not understood User.Unknown says so. OptOut is a set
+// of texts; a list or a single text is understood too. Numbers stay as DynamoDB
+// writes them. Binary values are read as base64 text, sets as lists. Attributes keep
+// the names that they have; whoever looks for a field finds it in any case
+// (expand.Fields). User.Odd says what of all that is not as Postern writes it.
 //
 // # Writing
 //
@@ -35,7 +37,13 @@
 // programs and [Store.Get] read as not subscribed; User.Unknown tells it apart.
 //
 // Update bears the condition that the item exists, so nobody can unsubscribe
-// into existence. Neither ever removes an opt-out that it was not asked to.
+// into existence. Neither ever removes an opt-out that it was not asked to. What is
+// written under the name of a known field takes the place of what the item has under
+// that name in another case.
+//
+// Mend alone rewrites what it was not given. It makes booleans, numbers, sets and
+// names of what is beyond doubt, by writes whose condition is that nothing of it
+// has changed since it was read.
 //
 // What a batch leaves unprocessed is asked again, as patiently as a throttle.
 //

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
@@ -27,31 +26,16 @@ func readUser(it item) directory.User {
 	if key, ok := it[keyName].(*types.AttributeValueMemberS); ok {
 		u.Email = mail.Address(key.Value)
 	}
-	u.Subscribed = readStatus(it)
+	var known bool
+	u.Subscribed, known, u.Odd = readStatus(it)
+	u.Unknown = !known
+	u.Odd = append(u.Odd, oddOptOut(it)...)
 	for name, av := range it {
 		if !directory.Reserved(name) {
 			u.Attributes[name] = readValue(av)
 		}
 	}
 	return u
-}
-
-// readStatus takes the attribute by its name; without it, every spelling that
-// there is must say yes.
-func readStatus(it item) bool {
-	if av, ok := it[statusName]; ok {
-		return directory.ReadStatus(readValue(av))
-	}
-	found := false
-	for name, av := range it {
-		if strings.EqualFold(name, statusName) {
-			if !directory.ReadStatus(readValue(av)) {
-				return false
-			}
-			found = true
-		}
-	}
-	return found
 }
 
 // readLists reads OptOut, a set of texts; whatever else holds texts is

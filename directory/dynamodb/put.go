@@ -40,9 +40,12 @@ func (s *Store) Put(ctx context.Context, users []directory.User) error {
 			var fresh []*directory.User
 			for i := range chunk {
 				u := &chunk[i]
-				if old := stored[u.Email]; old == nil {
+				old := stored[u.Email]
+				if old == nil {
 					fresh = append(fresh, u)
-				} else if !holds(old, u) {
+					continue
+				}
+				if u.Attributes = s.forms.Supersede(old.Attributes, u.Attributes); !holds(old, u) {
 					updates.Go(func() error { return s.putOne(updatesCtx, u) })
 				}
 			}

@@ -84,7 +84,9 @@ func (s *Store) scanSegment(ctx context.Context, at *checkpoint, i int) ([]direc
 	}
 	users := make([]directory.User, len(out.Items))
 	for k, it := range out.Items {
-		users[k] = readUser(it)
+		if users[k] = readUser(it); users[k].Email == "" {
+			return nil, s.foreignKey()
+		}
 	}
 	if len(out.LastEvaluatedKey) == 0 {
 		*seg = segment{Done: true}
@@ -92,10 +94,14 @@ func (s *Store) scanSegment(ctx context.Context, at *checkpoint, i int) ([]direc
 	}
 	last, ok := out.LastEvaluatedKey[keyName].(*types.AttributeValueMemberS)
 	if !ok || len(out.LastEvaluatedKey) != 1 || last.Value == "" {
-		return nil, s.fail(mail.Temporary, nil, "%s cannot be used: its key must be Email, of type S, and nothing else", s)
+		return nil, s.foreignKey()
 	}
 	*seg = segment{After: last.Value}
 	return users, nil
+}
+
+func (s *Store) foreignKey() error {
+	return s.fail(mail.Temporary, nil, "%s cannot be used: its key must be Email, of type S, and nothing else", s)
 }
 
 // page joins what the segments gave with where they stand now.

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
+	"postern/directory"
 	"postern/directory/internal/awsconfig"
 	"postern/mail"
 )
@@ -29,7 +30,10 @@ type Config struct {
 	Region   string // "": from the environment, as with every AWS tool
 	Endpoint string // a URL, for emulators and private endpoints; "": AWS
 	Segments int    // of a scan, 1 to 64; 0 is 1
-	Log      *slog.Logger
+	// Fields are attributes and their types, as directory.NewForms has them: what is written
+	// under such a name takes the place of the same name in another case.
+	Fields map[string]string
+	Log    *slog.Logger
 }
 
 // Store is the directory in a DynamoDB table. It implements [directory.Store].
@@ -41,6 +45,7 @@ type Store struct {
 	place       string // endpoint or region, for people
 	segments    int
 	poll        time.Duration // of an import
+	forms       *directory.Forms
 	log         *slog.Logger
 }
 
@@ -64,7 +69,7 @@ func New(ctx context.Context, c Config) (*Store, error) {
 	s := &Store{
 		credentials: cfg.Credentials, transport: awsconfig.Client(&cfg, callTimeout, max(writers+batchers, c.Segments)), segments: max(c.Segments, 1), poll: importPoll,
 		table: aws.String(cmp.Or(c.Table, "User")), place: cmp.Or(c.Endpoint, "region "+cfg.Region),
-		log: log,
+		forms: directory.NewForms(c.Fields), log: log,
 	}
 	s.client = dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
 		if c.Endpoint != "" {

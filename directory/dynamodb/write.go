@@ -42,6 +42,13 @@ func (s *Store) Update(ctx context.Context, key mail.Address, c directory.Change
 		}
 		c.OptIn = nil
 	}
+	if s.forms.Writes(c.Attributes) {
+		old, err := s.Get(ctx, key)
+		if err != nil {
+			return err
+		}
+		c.Attributes = s.forms.Supersede(old.Attributes, c.Attributes)
+	}
 	e := newExpression()
 	e.condition = "attribute_exists(#key)"
 	e.names["#key"] = keyName

@@ -21,7 +21,7 @@ type soul struct {
 	known   mail.Address // the address by which the directory has them, as of the last whole pass
 	left    map[string]bool
 	mixed   bool // had an address that was somebody else's: may have left more than they did themselves
-	foreign bool // somebody wrote a "no" into the directory that no pass has seen yet
+	foreign bool // somebody wrote a "no" into the directory: a sync finds it at the next change, and no consent from before is later
 	agreed  time.Time
 }
 
@@ -140,7 +140,6 @@ func (m *model) passes(o mysqlsync.Options) {
 	default:
 		for id, p := range m.table.rows {
 			m.souls[id].known = mail.Address(p.email)
-			m.souls[id].foreign = false
 		}
 	}
 }
