@@ -79,10 +79,10 @@ func survive(t *testing.T, q *memQueue, s *pageStore, plan []crash, work func(co
 }
 
 // drawPages draws a directory of a few people, some of them on several pages and
-// in several spellings.
+// in several spellings: enough that pages are stored together.
 func drawPages(t *rapid.T) [][]directory.User {
 	user := rapid.Custom(func(t *rapid.T) directory.User {
-		n := rapid.IntRange(0, 11).Draw(t, "who")
+		n := rapid.IntRange(0, 40).Draw(t, "who")
 		u := directory.User{
 			Email:      mail.Address(fmt.Sprintf("u%d@example.com", n)),
 			Subscribed: rapid.IntRange(0, 4).Draw(t, "subscribed") > 0,
@@ -97,12 +97,12 @@ func drawPages(t *rapid.T) [][]directory.User {
 		}
 		return u
 	})
-	return rapid.SliceOfN(rapid.SliceOfN(user, 0, 4), 0, 6).Draw(t, "pages")
+	return rapid.SliceOfN(rapid.SliceOfN(user, 0, 4), 0, 25).Draw(t, "pages")
 }
 
 func drawCrashes(t *rapid.T) []crash {
 	one := rapid.Custom(func(t *rapid.T) crash {
-		return crash{rapid.IntRange(0, 14).Draw(t, "at"), rapid.Bool().Draw(t, "after")}
+		return crash{rapid.IntRange(0, 40).Draw(t, "at"), rapid.Bool().Draw(t, "after")}
 	})
 	return rapid.SliceOfN(one, 0, 8).Draw(t, "crashes")
 }

@@ -145,24 +145,6 @@ func (r *run) fetch(ctx context.Context, pages chan<- scanned) error {
 	}
 }
 
-// store writes the copies of each page with the page's checkpoint.
-func (r *run) store(ctx context.Context, pages <-chan scanned) error {
-	for p := range pages {
-		var copies []mail.Copy
-		for i := range p.users {
-			u := &p.users[i]
-			r.learn(u)
-			if c, ok := r.copyFor(u); ok {
-				copies = append(copies, c)
-			}
-		}
-		if err := r.Queue.AddCopies(ctx, r.m.ID, copies, p.checkpoint); err != nil {
-			return fmt.Errorf("storing %d copies: %w", len(copies), err)
-		}
-	}
-	return nil
-}
-
 // learn adds the names of u's attributes to the vocabulary.
 func (r *run) learn(u *directory.User) {
 	for name, v := range u.Attributes {

@@ -11,8 +11,9 @@ import (
 	"postern/mail"
 )
 
-// chunk is how many copies one transaction of a long change touches.
-const chunk = 2000
+// chunk is how many copies one transaction of a long change touches. Each of them may
+// stand on a page of its own, which the transaction holds in memory until it ends.
+const chunk = 1000
 
 // Expanding lists the messages that want their expander, oldest first: those
 // that are not expanded, and held ones that are being released.

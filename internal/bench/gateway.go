@@ -263,8 +263,10 @@ func (g *gateway) expanded(n int) error {
 }
 
 // anonymous is the process's anonymous resident memory in octets.
-func (g *gateway) anonymous() (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.cmd.Process.Pid))
+func (g *gateway) anonymous() (int64, error) { return anonymousOf(g.cmd.Process.Pid) }
+
+func anonymousOf(pid int) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
