@@ -306,6 +306,9 @@ func syncWithoutMySQL(t *testing.T, s *mysqlShop) {
 	if code, _, stderr := g.said("sync"); code != 1 || !strings.HasPrefix(stderr, "postern: ") || strings.Contains(stderr, "gateway's log") {
 		t.Errorf("%d %s", code, stderr)
 	}
+	g.wait("a warning", func() (string, bool) {
+		return g.log.String(), strings.Contains(g.log.String(), "no sync from MySQL has ended well for three intervals")
+	})
 	forward(t, door, s.address)
 	g.wait("loaded", func() (string, bool) {
 		state := g.syncState()
