@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"postern/directory"
+	"postern/directory/mysqlsync"
 	"postern/mail"
 	"postern/relay"
 	"postern/smtpd/dialogue"
@@ -58,6 +59,12 @@ type API struct {
 	// Due finds who is to be reminded of a consent, and Remind writes to them.
 	Due    func(ctx context.Context, progress func(DueTally), found func(ConsentDue) error) (DueTally, error)
 	Remind func(ctx context.Context, limit int, progress func(DueTally)) (DueTally, error)
+	// Sync makes a pass over MySQL, one at a time, and SyncStatus says how that stands; nil
+	// where sync.dsn is not set. Sync ends its pass when ctx or the gateway ends. SyncEvery
+	// is the interval of the gateway's own passes; 0: it makes none.
+	Sync       func(ctx context.Context, o mysqlsync.Options, progress func(mysqlsync.Report)) (mysqlsync.Report, error)
+	SyncStatus func() (mysqlsync.Status, error)
+	SyncEvery  time.Duration
 	// LoginLink makes a one-time link into the pages ([Pages.LoginLink]).
 	LoginLink func() (string, error)
 	Log       *slog.Logger
@@ -103,6 +110,8 @@ func (a *API) Handler() http.Handler {
 		"GET /api/lanes":                     a.listLanes,
 		"POST /api/lanes/{name}/{action}":    a.actOnLane,
 		"GET /api/sessions":                  a.listSessions,
+		"GET /api/sync":                      a.showSync,
+		"POST /api/sync":                     a.startSync,
 		"POST /api/login-link":               a.loginLink,
 		"/":                                  nowhere,
 	} {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/directory/mysqlsync"
 	"postern/internal/peer"
 	"postern/mail"
 	"postern/relay"
@@ -82,6 +83,9 @@ func TestBrowserShowsThePagesAndLoadsNothingFromElsewhere(t *testing.T) {
 		return []relay.LaneStatus{{Name: "default", Driver: "ses", State: "paused", Reason: "the daily quota of 50000 is spent; it frees up as the last 24 hours pass"},
 			{Name: "smarthost", Driver: "smtp", State: "slowed", Reason: "upstream said that copies come too fast", Rate: 14, InFlight: 2}}
 	}
+	last := aReport(time.Now().Add(-time.Hour))
+	(&fakeSync{status: mysqlsync.Status{Last: &last, Users: 1234, Aside: 150, Rejects: aTable(t, 3), Loaded: true, Good: last.Began,
+		Running: &mysqlsync.Report{Kind: mysqlsync.Reconcile, Began: time.Now(), Step: "reading", Of: 1_000_000, Done: 400_000}}}).serve(g)
 	p := newPages(g)
 	p.Location = time.FixedZone("KST", 9*3600)
 	b := newBrowser(t, p.Handler())
@@ -94,6 +98,7 @@ func TestBrowserShowsThePagesAndLoadsNothingFromElsewhere(t *testing.T) {
 	}{
 		{"messages", "/", "daily quota", peer.Laptop},
 		{"messages-phone", "/", "daily quota", peer.Phone},
+		{"sync-phone", "/sync", "민지", peer.Phone},
 		{"message", "/messages/" + string(id), "User unknown", peer.Laptop},
 		{"copy", "/messages/" + string(id) + "/copies/1", "안내.pdf", peer.Tall},
 		{"copy-html-alone", "/messages/" + string(id) + "/copies/1/html", "여름 세일", peer.Laptop},

@@ -36,6 +36,7 @@
 //	POST  /api/spool/check    POST  /api/spool/compact    GET /api/spool/backup
 //	GET   /api/lanes          POST  /api/login-link
 //	GET   /api/sessions?address=&failed=         the last SMTP sessions, newest first
+//	GET   /api/sync           POST  /api/sync    {"dry_run", "reconcile", "force", "strangers"}
 //
 // Answers are streamed: a message of a million copies takes no more memory than
 // one of a thousand. An answer that cannot be finished breaks the connection
@@ -44,7 +45,7 @@
 // # The pages
 //
 // GET changes nothing. A form bears the session's token, and requests of other
-// origins are refused. A viewer sees messages, suppressions and lanes and has no
+// origins are refused. A viewer sees messages, suppressions, lanes and the sync and has no
 // buttons; SMTP sessions, which show who connects, and the page of one person are for
 // administrators.
 // Sessions live in memory, end after an hour without a request or twelve in all,

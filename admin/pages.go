@@ -33,6 +33,7 @@ type Pages struct {
 	sessions sessions
 	attempts attempts
 	hashing  chan struct{}
+	dryRun   dryRun
 	once     sync.Once
 }
 
@@ -65,6 +66,8 @@ func (p *Pages) Handler() http.Handler {
 	mux.Handle("GET /suppressions", p.inside(p.showSuppressions))
 	mux.Handle("GET /suppressions/{address}", p.inside(p.showSuppression))
 	mux.Handle("POST /suppressions/{address}/lift", p.inside(p.liftSuppression))
+	mux.Handle("GET /sync", p.inside(p.showSyncPage))
+	mux.Handle("POST /sync", p.inside(p.startSyncPage))
 	mux.Handle("GET /users", p.inside(p.forAdmins(p.findUser)))
 	mux.Handle("GET /users/{email}", p.inside(p.forAdmins(p.showUser)))
 	mux.Handle("POST /users/{email}/{action}", p.inside(p.forAdmins(p.moveUser)))
@@ -157,8 +160,8 @@ func (p *Pages) inside(next http.HandlerFunc) http.Handler {
 
 // insideAPI lets sessions use the API. Browsers of other sites are kept out by
 // the cookie (SameSite) and by the cross-origin check. A viewer reads messages,
-// suppressions and lanes; users, whole lists, backups and changes are for
-// administrators.
+// suppressions, lanes and the state of the sync; users, whole lists, backups and
+// changes are for administrators.
 func (p *Pages) insideAPI(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		refuse := func(code int, text string) {
@@ -174,7 +177,7 @@ func (p *Pages) insideAPI(next http.Handler) http.Handler {
 		case r.URL.Path == "/api/login-link":
 			refuse(http.StatusForbidden, "a login link is made on the gateway's own machine: `postern admin login`")
 		case !s.admin && !reads:
-			refuse(http.StatusForbidden, "a viewer reads messages, suppressions and lanes, and changes nothing")
+			refuse(http.StatusForbidden, "a viewer reads messages, suppressions, lanes and the state of the sync, and changes nothing")
 		default:
 			next.ServeHTTP(w, withSession(r, s))
 		}
@@ -184,7 +187,7 @@ func (p *Pages) insideAPI(next http.Handler) http.Handler {
 // forViewers says whether a viewer may read this path of the API.
 func forViewers(path string) bool {
 	switch path {
-	case "/api/queue", "/api/lanes", "/api/suppressions":
+	case "/api/queue", "/api/lanes", "/api/suppressions", "/api/sync":
 		return true
 	case "/api/suppressions/export":
 		return false
@@ -205,6 +208,7 @@ func styleSheet(w http.ResponseWriter, _ *http.Request) {
 
 // frame is what every page gets beside its own data.
 type frame struct {
+	Syncs    bool     // there is a page of the sync
 	Session  *session // nil before the login
 	Data     any
 	Now      time.Time
@@ -233,7 +237,7 @@ var layout = parsePages()
 
 func parsePages() map[string]*template.Template {
 	pages := make(map[string]*template.Template)
-	for _, name := range []string{"login", "link", "problem", "messages", "message", "copy", "sessions", "session", "suppressions", "suppression", "user"} {
+	for _, name := range []string{"login", "link", "problem", "messages", "message", "copy", "sessions", "session", "suppressions", "suppression", "sync", "user"} {
 		pages[name] = template.Must(template.New("layout.html").
 			ParseFS(files, "pages/layout.html", "pages/"+name+".html"))
 	}
@@ -242,7 +246,7 @@ func parsePages() map[string]*template.Template {
 
 // show writes a page whole or not at all.
 func (p *Pages) show(w http.ResponseWriter, r *http.Request, code int, name string, data any) {
-	f := frame{Data: data, Now: time.Now(), Location: p.Location}
+	f := frame{Syncs: p.API.SyncStatus != nil, Data: data, Now: time.Now(), Location: p.Location}
 	if f.Location == nil {
 		f.Location = time.UTC
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"postern/admin"
@@ -45,6 +46,8 @@ type App struct {
 	intake    *intake
 	templates templates.Source
 	consents  *consents
+	sync      *syncing // nil without sync.dsn
+	syncLate  atomic.Pointer[lateness]
 	smtp      *smtpd.Server
 	cert      *smtpd.Certificate
 	clientCAs *smtpd.ClientCAs
@@ -70,7 +73,7 @@ func (a *App) build() error {
 	if err := makeDataDir(a.cfg.DataDir, os.Geteuid()); err != nil {
 		return err
 	}
-	a.cfg.warnOfUnbuilt(a.log)
+	a.cfg.warnOfRisks(a.log)
 	keys, err := a.cfg.signingKeys()
 	if err != nil {
 		return err
@@ -123,6 +126,11 @@ func (a *App) build() error {
 		return err
 	}
 	a.runner = a.newRunner(fields)
+	if a.cfg.Sync.on() {
+		if a.sync, err = openSync(a.cfg, a.store, a.index, a.learns(fields), a.log); err != nil {
+			return dataProblem(a.cfg.DataDir, err)
+		}
+	}
 	if err := a.buildPages(fields); err != nil {
 		return err
 	}
@@ -221,11 +229,9 @@ func (a *App) buildPages(fields *expand.Fields) error {
 	api.Sessions = func() iter.Seq[dialogue.Session] { return a.smtp.Sessions().Sessions() }
 	a.consents.serve(api, func() (*expand.Fields, error) { return fields, nil })
 	a.cfg.vocabularyOf(api, fields)
-	api.Learn = func(seen map[string]string) error { // an imported column is a placeholder at once
-		for name, typ := range seen {
-			fields.Learn(name, typ)
-		}
-		return a.index.Learn(seen)
+	api.Learn = a.learns(fields)
+	if a.sync != nil {
+		a.sync.serve(api, a.cfg.Sync.Interval)
 	}
 	pages := a.cfg.adminPages(api, a.adminURL)
 	api.LoginLink = pages.LoginLink
@@ -235,6 +241,17 @@ func (a *App) buildPages(fields *expand.Fields) error {
 		admin.NewServer("", api.Handler()),
 	}
 	return nil
+}
+
+// learns takes note of attributes that an import or the sync has met: they are placeholders
+// at once.
+func (a *App) learns(fields *expand.Fields) func(map[string]string) error {
+	return func(seen map[string]string) error {
+		for name, typ := range seen {
+			fields.Learn(name, typ)
+		}
+		return a.index.Learn(seen)
+	}
 }
 
 // adminURL is where the administrators' pages are, with the port really taken.
@@ -263,6 +280,10 @@ func (a *App) Start(ctx context.Context) error {
 	a.loop(func() { a.consents.letters.Run(loops) })
 	a.loop(func() { a.consents.witnessDaily(loops) })
 	a.loop(func() { a.reporter.Run(loops) })
+	if a.sync != nil && a.cfg.Sync.Interval > 0 {
+		a.loop(func() { a.sync.Loop(loops, a.cfg.Sync.Interval) })
+		a.loop(func() { a.watchSync(loops) })
+	}
 	for _, q := range a.queues {
 		a.loop(func() { q.Run(loops, a.feedback.Apply) })
 	}
@@ -345,7 +366,10 @@ func (a *App) Stop(ctx context.Context) error {
 	errs = append(errs, a.smtp.Shutdown(half)) // listeners close, idle sessions get 421, busy ones finish
 	if a.started {
 		errs = append(errs, a.relay.Stop(ctx)) // claims stop, sends finish
-		a.stopLoops()                          // expansion stops between two pages
+		a.stopLoops()                          // expansion stops between two pages, the sync between two chunks
+	}
+	if a.sync != nil {
+		a.sync.finish() // a pass that somebody watches over HTTP too
 	}
 	for _, s := range a.servers {
 		if err := s.Shutdown(ctx); err != nil { // a download that does not end would keep the spool open
@@ -380,6 +404,9 @@ func (a *App) close() error {
 		err = errors.Join(err, a.intake.pictures.Close())
 	}
 	err = errors.Join(err, closeSource(a.templates))
+	if a.sync != nil {
+		err = errors.Join(err, a.sync.Close())
+	}
 	if a.store != nil {
 		err = errors.Join(err, a.store.Close())
 	}

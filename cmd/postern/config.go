@@ -276,10 +276,15 @@ type SyncConfig struct {
 	Consent  string            `toml:"consent"`
 	Columns  map[string]string `toml:"columns"` // attribute to column
 	Interval time.Duration     `toml:"interval"`
+	Overlap  time.Duration     `toml:"overlap"` // how far before the last change a pass begins
 	Chunk    int               `toml:"chunk"`
 	S3Bucket string            `toml:"s3_bucket"`
 	Tripwire float64           `toml:"tripwire"`
+	CAFile   string            `toml:"ca_file"` // authorities of the server's certificate; "": as the DSN says
 }
+
+// on says that there is a MySQL to sync from; the secret file may not have been read.
+func (s *SyncConfig) on() bool { return s.DSN != "" || s.DSNFile != "" }
 
 // Load reads and checks a configuration file, with the secret files, keys and
 // certificates that it names. The error names every problem at once, one a line,

@@ -26,7 +26,7 @@ func (c *Config) check(found *problems) {
 	k.lanes(c)
 	k.dkim(c)
 	k.pages(c)
-	k.sync(&c.Sync)
+	k.sync(c)
 }
 
 // maxSocketPath is the longest path that a Unix socket can have (unix(7)), in bytes.
@@ -345,17 +345,4 @@ func (k *checker) pages(c *Config) {
 		k.hash(path+".password_hash", u.PasswordHash)
 		k.oneOf(path+".role", u.Role, "admin", "viewer")
 	}
-}
-
-func (k *checker) sync(s *SyncConfig) {
-	atLeast(k, "sync.interval", s.Interval, 0)
-	within(k, "sync.chunk", s.Chunk, 1, 100_000)
-	within(k, "sync.tripwire", s.Tripwire, 0, 1)
-	if s.DSN == "" && s.DSNFile == "" {
-		return
-	}
-	k.present("sync.table", s.Table)
-	k.present("sync.key", s.Key)
-	k.present("sync.updated", s.Updated)
-	k.present("sync.columns.Email", s.Columns["Email"])
 }

@@ -380,14 +380,24 @@ admin.user[1].username: "a" is already that of admin.user[0]`},
 			`data_dir: is 6 bytes too long for the path of a socket in it: choose a shorter one, or a relative one`},
 		{"admin beyond loopback", working + "[admin]\nlisten = \":8080\"\n",
 			`admin.listen: ":8080" is beyond loopback, where passwords would travel in clear: give cert_file and key_file, or set behind_proxy = true`},
-		{"sync", working + "[sync]\ndsn = \"x\"\ntable = \"\"\nkey = \"\"\nupdated = \"\"\ninterval = \"-1s\"\nchunk = 0\ntripwire = 2\n[sync.columns]\nName = \"name\"\n",
+		{"sync", working + "[sync]\ndsn = \"x\"\ntable = \"\"\nkey = \"\"\nupdated = \"\"\ninterval = \"-1s\"\noverlap = \"-1s\"\nca_file = \"absent.pem\"\ns3_bucket = \"b\"\nchunk = 0\ntripwire = 2\n[sync.columns]\nName = \"\"\nOptOut = \"o\"\nsubscriptionstatus = \"s\"\n",
 			`sync.interval: -1s is too small: at least 0s
+sync.overlap: -1s is too small: at least 0s
 sync.chunk: 0 is not from 1 to 100000
 sync.tripwire: 2 is not from 0 to 1
 sync.table: is empty
 sync.key: is empty
 sync.updated: is empty
-sync.columns.Email: is empty`},
+sync.columns.Email: is empty
+sync.columns.Name: is empty
+sync.columns.OptOut: is written by the gateway itself: map no column to it
+sync.columns.subscriptionstatus: is spelt SubscriptionStatus
+sync.dsn: cannot be read: it should be like user:password@tcp(db.example.com:3306)/shop?tls=true, see https://github.com/go-sql-driver/mysql#dsn-data-source-name
+sync.ca_file: cannot read absent.pem: no such file or directory`},
+		{"a DSN without a database", working + "[sync]\ndsn = \"me:secret@tcp(db)/\"\n",
+			`sync.dsn: names no database: put it behind the last slash, or write sync.table as database.table`},
+		{"a database in the table's name", working + "[sync]\ndsn = \"me:secret@tcp(db)/\"\ntable = \"shop.users\"\n", ``},
+		{"without MySQL nothing of it counts", working + "[sync]\ntable = \"\"\nca_file = \"absent.pem\"\ns3_bucket = \"b\"\n", ``},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := postern.ParseConfig(c.text)

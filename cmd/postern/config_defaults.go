@@ -31,7 +31,7 @@ func DefaultConfig() *Config {
 		OptOut: OptOutConfig{Listen: "127.0.0.1:8081", BaseURL: "http://127.0.0.1:8081",
 			Mailto: "unsubscribe@lists.example.com", TrustedProxies: []netip.Prefix{}},
 		Admin: AdminConfig{Listen: "127.0.0.1:8080", Users: []AdminUserConfig{}},
-		Sync: SyncConfig{Table: "users", Key: "id", Updated: "update_at", Interval: time.Hour, Chunk: 1000, Tripwire: 0.2,
+		Sync: SyncConfig{Table: "users", Key: "id", Updated: "update_at", Interval: time.Hour, Overlap: 10 * time.Minute, Chunk: 1000, Tripwire: 0.2,
 			Columns: map[string]string{"Email": "email", "Name": "name", "Gender": "gender",
 				"CreateTime": "created_at", "SubscriptionStatus": "subscribed"}},
 	}

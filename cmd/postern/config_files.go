@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 
+	"postern/directory/mysqlsync"
 	"postern/optout"
 	"postern/optout/letters"
 	"postern/relay/sign"
@@ -40,9 +41,15 @@ func (c *Config) checkFiles(found *problems) {
 	clientCAs(found, c.SMTP.TLS.ClientCAFile)
 	certificate(found, "admin", c.Admin.CertFile, c.Admin.KeyFile)
 	for i, l := range c.Lanes {
-		if _, err := l.SMTP.tls(); l.Driver == "smtp" && err != nil {
+		if _, err := authorities(l.SMTP.CAFile); l.Driver == "smtp" && err != nil {
 			found.add(fmt.Sprintf("lane[%d].smtp.ca_file", i), "%w", err)
 		}
+	}
+	if _, err := authorities(c.Sync.CAFile); c.Sync.on() && err != nil {
+		found.add("sync.ca_file", "%w", err)
+	} else if c.Sync.DSN != "" && !found.below("sync.dsn") && c.Sync.Table != "" {
+		_, err := (mysqlsync.TableConfig{DSN: string(c.Sync.DSN), CAFile: c.Sync.CAFile, Table: c.Sync.Table}).Origin()
+		found.join(err)
 	}
 	if _, err := letters.Load(c.OptOut.Letters); err != nil {
 		found.join(under("optout.letters", err))
@@ -72,18 +79,19 @@ func certificate(found *problems, path, certFile, keyFile string) {
 	}
 }
 
-// tls is how the upstream's certificate is judged; nil: by the system's authorities.
-func (l *LaneSMTPConfig) tls() (*tls.Config, error) {
-	if l.CAFile == "" {
+// authorities are those in a PEM file, as a client's TLS; nil without a file: the
+// system's.
+func authorities(file string) (*tls.Config, error) {
+	if file == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(l.CAFile)
+	pem, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", l.CAFile, plainPathError(err))
+		return nil, fmt.Errorf("cannot read %s: %w", file, plainPathError(err))
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("there is no certificate in %s; it must be PEM with BEGIN CERTIFICATE", l.CAFile)
+		return nil, fmt.Errorf("there is no certificate in %s; it must be PEM with BEGIN CERTIFICATE", file)
 	}
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, nil
 }

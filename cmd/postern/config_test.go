@@ -141,12 +141,12 @@ driver = "smtp"
 username = "me"
 password = "` + secret + `"
 [sync]
-dsn_file = "` + file("dsn", secret+"\r\n") + `"
+dsn_file = "` + file("dsn", "postern:"+secret+"@tcp(db)/shop\r\n") + `"
 `)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if string(cfg.Sync.DSN) != secret || string(cfg.Admin.Users[0].PasswordHash) != hash {
+		if string(cfg.Sync.DSN) != "postern:"+secret+"@tcp(db)/shop" || string(cfg.Admin.Users[0].PasswordHash) != hash {
 			t.Errorf("secret files give %q and %q", string(cfg.Sync.DSN), string(cfg.Admin.Users[0].PasswordHash))
 		}
 		var logged bytes.Buffer

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/directory"
+	"postern/directory/mysqlsync"
 	"postern/expand"
 	"postern/mail"
 	"postern/optout"
@@ -172,4 +173,15 @@ func NewImportProgress(w io.Writer, size int64) (show func(rows int, read int64,
 	return func(rows int, read int64, done bool) {
 		p.show(&imported{Rows: rows, Stored: rows, Bytes: read, Done: done})
 	}, p.end
+}
+
+// OpenTable is a table in MySQL that answers.
+type OpenTable = openTable
+
+// NewLateTable is a table that open gives when it is asked.
+func NewLateTable(open func(context.Context) (OpenTable, error), learn func(map[string]string) error, log *slog.Logger) interface {
+	mysqlsync.Source
+	io.Closer
+} {
+	return &lateTable{open: open, learn: learn, log: log, warned: map[string]bool{}}
 }

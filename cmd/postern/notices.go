@@ -29,6 +29,7 @@ func (a *App) newReporter(lanes []relay.LaneConfig, signs signFunc) *report.Repo
 		Sent:    func(m *mail.Message) (mail.Content, error) { return a.renderer.preview(m, &mail.Copy{Message: m.ID}) },
 		Lanes:   func() []relay.LaneStatus { return a.relay.Lanes() },
 		Trouble: a.diskTrouble,
+		Sync:    a.syncTrouble,
 		Direct:  c.direct(lanes, signs),
 		Log:     a.log,
 	})

@@ -7,10 +7,13 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"sync"
 
 	"postern/admin"
 	"postern/directory"
+	"postern/directory/mysqlsync"
 	"postern/expand"
+	"postern/mail"
 	"postern/relay"
 	"postern/spool"
 )
@@ -37,6 +40,7 @@ func openOffline(cfg *Config, log *slog.Logger) (http.Handler, io.Closer, error)
 		return nil, nil, errors.Join(err, o.Close())
 	}
 	cfg.vocabularyOf(api, fields)
+	o.serveSync(api, log)
 	if err := idleLanes(api, cfg, o.spool); err != nil {
 		return nil, nil, errors.Join(err, o.Close())
 	}
@@ -73,6 +77,9 @@ type offline struct {
 	spool *spool.Spool
 	index *directory.Index
 	store directory.Store
+
+	mu   sync.Mutex
+	sync *syncing // opened when it is asked for
 }
 
 func (o *offline) open(log *slog.Logger) (err error) {
@@ -84,6 +91,42 @@ func (o *offline) open(log *slog.Logger) (err error) {
 	}
 	o.store, err = openStore(o.cfg, log)
 	return err
+}
+
+// serveSync lets the API make passes, and opens the sync for the first of its questions:
+// other commands have no use for it, nor for the file with the secret.
+func (o *offline) serveSync(api *admin.API, log *slog.Logger) {
+	if !o.cfg.Sync.on() {
+		return
+	}
+	open := func() (*syncing, error) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.sync != nil {
+			return o.sync, nil
+		}
+		s, err := openSync(o.cfg, o.store, o.index, o.index.Learn, log)
+		if err != nil {
+			return nil, &mail.Error{Class: mail.Permanent, Err: err, Public: err.Error()} // the one who asks has the files
+		}
+		o.sync = s
+		return s, nil
+	}
+	api.Sync = func(ctx context.Context, how mysqlsync.Options, progress func(mysqlsync.Report)) (mysqlsync.Report, error) {
+		s, err := open()
+		if err != nil {
+			return mysqlsync.Report{}, err
+		}
+		return s.Run(ctx, how, progress)
+	}
+	api.SyncStatus = func() (mysqlsync.Status, error) {
+		s, err := open()
+		if err != nil {
+			return mysqlsync.Status{}, err
+		}
+		return s.Status()
+	}
+	api.SyncEvery = o.cfg.Sync.Interval
 }
 
 // compact closes the spool, which the rewriting needs; nothing else can be asked
@@ -98,6 +141,11 @@ func (o *offline) compact(context.Context) (before, after int64, err error) {
 // Close closes the files.
 func (o *offline) Close() error {
 	var err error
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.sync != nil {
+		err = o.sync.Close()
+	}
 	if o.store != nil {
 		err = errors.Join(err, o.store.Close())
 	}

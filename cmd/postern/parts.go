@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -153,7 +155,15 @@ func (c *Config) vocabulary(learnt map[string]string) (*expand.Fields, error) {
 	for name, f := range c.Fields {
 		defs[name] = expand.FieldDef{Type: f.Type, Alias: f.Alias}
 	}
-	return expand.NewFields(defs, learnt)
+	fields, err := expand.NewFields(defs, learnt)
+	if err == nil && c.Sync.on() {
+		for _, attribute := range slices.Sorted(maps.Keys(c.Sync.Columns)) { // their types are known when MySQL has been asked
+			if !directory.Reserved(attribute) {
+				fields.Learn(attribute, expand.TypeString)
+			}
+		}
+	}
+	return fields, err
 }
 
 // fieldTypes are the fields of the configuration.
@@ -195,11 +205,8 @@ func (c *Config) footers(fields *expand.Fields) (*expand.Footers, error) {
 	return expand.LoadFooters(c.Templates.Footers, fields, lists)
 }
 
-// warnOfUnbuilt says what of the configuration this version leaves undone.
-func (c *Config) warnOfUnbuilt(log *slog.Logger) {
-	if c.Sync.DSN != "" {
-		log.Warn("sync.dsn is set, and this version does not sync from MySQL yet; use `postern users import`")
-	}
+// warnOfRisks says what of the configuration works and may be regretted.
+func (c *Config) warnOfRisks(log *slog.Logger) {
 	for i, l := range c.Lanes {
 		if l.Driver == "ses" && l.SES.EventsQueue != "" && c.Relay.UncertainWait < 2*time.Minute {
 			log.Warn("relay.uncertain_wait is shorter than the two minutes for which SQS hides what a gateway that was killed had in hand: a copy may be sent twice before its event comes")
@@ -229,13 +236,13 @@ func (c *Config) lanes(log *slog.Logger) ([]relay.LaneConfig, error) {
 func (c *Config) sender(l LaneConfig, log *slog.Logger) (relay.Sender, error) {
 	switch l.Driver {
 	case "smtp":
-		authorities, err := l.SMTP.tls()
+		upstream, err := authorities(l.SMTP.CAFile)
 		if err != nil {
 			return nil, err
 		}
 		return smarthost.New(smarthost.Config{
 			Address: l.SMTP.Address, Fallback: l.SMTP.Fallback, TLS: l.SMTP.TLS, Username: l.SMTP.Username, Password: string(l.SMTP.Password),
-			Hostname: c.Hostname, MaxConns: l.Concurrency, TLSConfig: authorities, Log: log,
+			Hostname: c.Hostname, MaxConns: l.Concurrency, TLSConfig: upstream, Log: log,
 		})
 	case "ses":
 		return ses.New(context.Background(), ses.Config{

@@ -29,6 +29,7 @@ type commandLine struct {
 	Demo      demoCmd      `cmd:"" help:"Show the main job on sample data: one message in, 200 signed copies out."`
 	Preview   previewCmd   `cmd:"" help:"Show what a mail to a list becomes, and what is odd in it."`
 	Users     usersCmd     `cmd:"" help:"Import, export, list, show and change the users of the directory."`
+	Sync      syncCmd      `cmd:"" help:"Bring users from a table of MySQL into the directory, and keep them in step."`
 	Suppress  suppressCmd  `cmd:"" help:"Look at the addresses that get no mail, and add, lift, import or export them."`
 	OptOut    optoutCmd    `cmd:"" name:"optout" help:"Change the key of unsubscribe links, and write the public pages and letters for editing."`
 	Ledger    ledgerCmd    `cmd:"" help:"Verify or export the ledger of consents and refusals."`
@@ -130,8 +131,13 @@ func plainUsage(err error) string {
 		return err.Error()
 	}
 	if word, ok := strings.CutPrefix(err.Error(), "unexpected argument "); ok {
-		if node := parse.Context.Selected(); node == nil || !node.Leaf() {
+		node := parse.Context.Selected()
+		byDefault := node != nil && node.Parent != nil && node.Parent.DefaultCmd == node && len(node.Positional) == 0
+		if node == nil || byDefault || !node.Leaf() {
 			words := strings.Fields(strings.TrimSuffix(strings.TrimPrefix(helpFor(err), "postern "), "--help"))
+			if byDefault { // nobody has named it
+				words = words[:len(words)-1]
+			}
 			return fmt.Sprintf("there is no command %q", strings.Join(append(words, word), " "))
 		}
 	}

@@ -28,6 +28,7 @@ type pass struct {
 	known   int                 // users, for the tripwire
 	flown   map[string]flight   // what the last chunk was about to write, when it was cut off
 	met     map[uint64]struct{} // keys of the rows that were read, when gone ones are looked for
+	bad     map[uint64]struct{} // keys of those set aside: a pass may meet them again, and counts them once
 	lost    map[uint64]struct{} // keys of those that a look has counted: it may meet them twice
 }
 
@@ -54,7 +55,7 @@ func (p *pass) run(ctx context.Context) error {
 		if err := p.look(ctx); err != nil || p.o.DryRun {
 			return err
 		}
-		p.report.Counts, p.report.Samples = Counts{}, map[string][]Sample{}
+		p.report.Counts, p.report.Samples, p.bad = Counts{}, map[string][]Sample{}, nil
 		p.at.Looked = true
 	}
 	p.looking, p.blind, p.flown = false, false, nil
@@ -453,6 +454,9 @@ func (p *pass) end(err error) (Report, error) {
 
 // sentence is an error for people.
 func sentence(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return "it was interrupted; the next one goes on there"
+	}
 	var e *mail.Error
 	if errors.As(err, &e) && e.Public != "" {
 		return e.Public

@@ -82,8 +82,18 @@ func (p *pass) tally(steps []step) {
 	}
 }
 
-// counted says whether a look has counted a row that is taken out or unsubscribed before.
+// counted says whether the pass has counted a row that is set aside before, or a look
+// one that is taken out or unsubscribed.
 func (p *pass) counted(st *step) bool {
+	if st.kind == isBad {
+		if p.bad == nil {
+			p.bad = map[uint64]struct{}{}
+		}
+		key := keyHash(st.row.Key)
+		_, is := p.bad[key]
+		p.bad[key] = struct{}{}
+		return is
+	}
 	if p.lost == nil || st.kind != isGone && !st.unsubscribed {
 		return false
 	}

@@ -160,6 +160,10 @@ func events(l notice.Letter, add func(string, []byte)) {
 	e = notice.Event{Lane: "ses", Since: at.Add(-10 * time.Minute), Waiting: 1234}
 	e.Kind, e.Words, e.Until = notice.LaneRuns, "", at
 	add("operator-lane-runs", notice.Operator(l, e))
+	e = notice.Event{Kind: notice.SyncLate, Since: at.Add(-4 * time.Hour), Words: "MySQL at db.example.com:3306 does not answer"}
+	add("operator-sync-late", notice.Operator(l, e))
+	e = notice.Event{Kind: notice.SyncAgain, Since: at.Add(-4 * time.Hour), Until: at}
+	add("operator-sync-again", notice.Operator(l, e))
 	names := [...]string{notice.DiskFull: "disk-full", notice.DiskHasRoom: "disk-room", notice.SpoolBroken: "spool-broken", notice.DiskLow: "disk-low"}
 	for _, kind := range []notice.Kind{notice.DiskFull, notice.DiskHasRoom, notice.SpoolBroken, notice.DiskLow} {
 		e = notice.Event{Kind: kind, Since: at.Add(-10 * time.Minute)}

@@ -284,6 +284,8 @@ func TestEveryEventSaysWhatToDo(t *testing.T) {
 		notice.DiskHasRoom: {"nothing to do"},
 		notice.SpoolBroken: {"What Postern does by itself", "Restart Postern", "postern spool check"},
 		notice.DiskLow:     {"still accepted"},
+		notice.SyncLate:    {"What Postern does by itself", "What you should do", "postern sync status", "“550 no”"},
+		notice.SyncAgain:   {"nothing to do"},
 	} {
 		m := read(t, notice.Operator(letter("en"), notice.Event{Kind: kind, Lane: "ses", Words: "550 no", Since: at, Waiting: 12345}))
 		for _, w := range want {

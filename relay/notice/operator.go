@@ -17,6 +17,8 @@ const (
 	DiskFull                // no mail is accepted for want of room
 	SpoolBroken             // a sync failed: nothing is accepted or sent until a restart
 	LaneHeld                // its bulk mail waits until somebody resumes the lane: too much has come back
+	SyncLate                // the directory is behind MySQL
+	SyncAgain               // it is in step again
 )
 
 // Event is something that the administrator is to know.
@@ -26,7 +28,7 @@ type Event struct {
 	ByHand  bool       // of LanePaused: somebody paused it, and has to resume it
 	Class   mail.Class // of LanePaused: why, as the lane took it; the advice follows it
 	Remedy  string     // of LanePaused: advice in English, in place of that of the class; "": none
-	Words   string     // upstream's, or the disk's
+	Words   string     // upstream's, the disk's, or those of the last sync
 	Since   time.Time  // when it began; zero: not known
 	Until   time.Time  // LanePaused: the next probe; of what is over: when it ended
 	Waiting int        // copies that wait; 0: none, or not known
@@ -55,7 +57,7 @@ type bulletin struct {
 
 // over says that there is nothing left to do.
 func (w *bulletin) over() bool {
-	return w.Kind == LaneRuns || w.Kind == DiskHasRoom
+	return w.Kind == LaneRuns || w.Kind == DiskHasRoom || w.Kind == SyncAgain
 }
 
 func (w *bulletin) facts() {

@@ -23,6 +23,10 @@ func (w *bulletin) title() string {
 		return w.pick("The disk has room again: mail is accepted", "디스크 공간 확보: 메일 접수를 재개했습니다")
 	case DiskLow:
 		return w.pick("The disk is filling up", "디스크 공간이 얼마 남지 않았습니다")
+	case SyncLate:
+		return w.pick("The sync from MySQL is behind", "MySQL 동기화가 늦어지고 있습니다")
+	case SyncAgain:
+		return w.pick("The sync from MySQL works again", "MySQL 동기화가 재개되었습니다")
 	}
 	return w.pick("The spool cannot be written: Postern has stopped and needs you", "스풀 쓰기 실패: Postern이 멈추었습니다. 조치가 필요합니다")
 }
@@ -47,6 +51,11 @@ func (w *bulletin) lead() string {
 	case DiskLow:
 		return w.pick("The disk that holds data_dir has little room left. Mail is still accepted and sent.",
 			"data_dir이 있는 디스크의 남은 공간이 얼마 되지 않습니다. 아직은 메일을 접수하고 발송합니다.")
+	case SyncLate:
+		return w.pick("No sync from MySQL has ended well for three intervals. Mail goes on, to those whom the directory had at the last good one.",
+			"MySQL 동기화가 세 주기 동안 한 번도 정상적으로 끝나지 않았습니다. 메일은 마지막으로 동기화된 수신자 목록에 따라 계속 발송됩니다.")
+	case SyncAgain:
+		return w.pick("A sync from MySQL has ended well, and the directory is in step again.", "MySQL 동기화가 정상적으로 끝나 수신자 목록이 다시 최신 상태가 되었습니다.")
 	}
 	return w.pick("The spool could not be written to the disk. Postern accepts no mail and sends none until it has been restarted.",
 		"스풀을 디스크에 기록하지 못했습니다. Postern을 다시 시작할 때까지 메일을 접수하지도 발송하지도 않습니다.")
@@ -80,6 +89,11 @@ func (w *bulletin) itself() {
 	case DiskLow:
 		w.say("What Postern does by itself: when the disk is full it accepts no mail until there is room again. What was accepted before is safe.",
 			"Postern이 자동으로 하는 일: 디스크가 가득 차면 공간이 생길 때까지 메일을 접수하지 않습니다. 이미 접수한 메일은 안전합니다.")
+	case SyncLate:
+		w.say("What Postern does by itself: it tries again, and tells you when a pass has ended well. Until then new users get no mail, and whoever is unsubscribed in MySQL alone still gets it. Who leaves by a link or by mail gets nothing more, as ever.",
+			"Postern이 자동으로 하는 일: 동기화를 계속 다시 시도하고, 정상적으로 끝나면 알려 드립니다. 그때까지 새 회원에게는 메일이 가지 않고, MySQL에서만 수신을 거부한 회원에게는 메일이 계속 갑니다. 링크나 메일로 수신을 거부한 분께는 언제나처럼 더 이상 보내지 않습니다.")
+	case SyncAgain:
+		w.say("There is nothing to do.", "따로 하실 일은 없습니다.")
 	}
 }
 
@@ -91,6 +105,9 @@ func (w *bulletin) advice() {
 	case LanePaused:
 		w.WriteString(w.pick("What you should do: ", "관리자가 하실 일: "))
 		w.laneAdvice()
+	case SyncLate:
+		w.say("What you should do: see what `postern sync status` says. Does this machine reach MySQL, are user and password of sync.dsn still right, has the table changed? If the tripwire has stopped it, `postern sync --dry-run` shows who would be taken out or unsubscribed.",
+			"관리자가 하실 일: `postern sync status`로 이유를 확인해 주십시오. 이 서버에서 MySQL에 연결되는지, sync.dsn의 사용자와 암호가 맞는지, 테이블이 바뀌지 않았는지 살펴 주십시오. 안전장치(tripwire)가 멈춘 것이라면 `postern sync --dry-run`으로 누가 빠지거나 수신 거부가 되는지 볼 수 있습니다.")
 	case DiskLow, DiskFull:
 		w.say("What you should do: make room on that disk, or enlarge it. `df -h` shows what is free. Do not delete anything in data_dir by hand: mail would be lost.",
 			"관리자가 하실 일: 디스크를 비우거나 늘려 주십시오. 남은 공간은 `df -h`로 볼 수 있습니다. data_dir 안의 파일은 직접 지우지 마십시오. 메일이 없어집니다.")

@@ -80,12 +80,36 @@ func (r *Reporter) watchLanes(ctx context.Context, now time.Time) {
 
 func (r *Reporter) tellOfLane(ctx context.Context, all []relay.LaneStatus, name string, e notice.Event, now time.Time) bool {
 	e.Lane, e.Waiting = name, r.cfg.Spool.OpenCopies()
+	return r.tellOperator(ctx, all, e, now)
+}
+
+func (r *Reporter) tellOperator(ctx context.Context, all []relay.LaneStatus, e notice.Event, now time.Time) bool {
 	letter := r.letter(r.cfg.Operator, r.cfg.Language, now)
 	if err := r.send(ctx, letter, mail.NoticeOperator, notice.Operator(letter, e), nil, r.running(all)); err != nil {
-		r.cfg.Log.Error("the operator could not be told", "lane", name, "error", err)
+		r.cfg.Log.Error("the operator could not be told", "lane", e.Lane, "error", err)
 		return false
 	}
 	return true
+}
+
+// watchSync tells the operator that the sync from MySQL is behind, and when it is not any
+// more.
+func (r *Reporter) watchSync(ctx context.Context, now time.Time) {
+	if r.cfg.Sync == nil || r.cfg.Operator == "" || r.cfg.Spool.Broken() != nil {
+		return
+	}
+	words, since := r.cfg.Sync()
+	switch begun, over := r.sync.step(words != "", 0, now); {
+	case begun:
+		if r.tellOperator(ctx, r.cfg.Lanes(), notice.Event{Kind: notice.SyncLate, Words: words, Since: since}, now) {
+			r.sync.tell(now)
+			r.sync.since = since
+		}
+	case over:
+		if r.tellOperator(ctx, r.cfg.Lanes(), notice.Event{Kind: notice.SyncAgain, Since: r.sync.since, Until: now}, now) {
+			r.sync.end()
+		}
+	}
 }
 
 // patience is how long a lane may be paused before somebody is told: an upstream that

@@ -2,11 +2,13 @@ package report_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"postern/mail"
 	"postern/relay"
+	"postern/relay/report"
 )
 
 // change edits a lane as the operator's mails see it.
@@ -77,4 +79,35 @@ func TestALanesRemedyIsTheAdviceWhereItIsExact(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTheOperatorIsToldOnceThatTheSyncIsBehind(t *testing.T) {
+	var mu sync.Mutex
+	var words string
+	say := func(w string) { mu.Lock(); defer mu.Unlock(); words = w }
+	since := time.Date(2026, 11, 26, 5, 0, 0, 0, time.UTC)
+	ours := func(c *report.Config) {
+		c.Sync = func() (string, time.Time) { mu.Lock(); defer mu.Unlock(); return words, since }
+	}
+	run(t, ours, func(t *testing.T, g *gateway) {
+		pass(time.Hour)
+		for i, step := range []struct{ words, told string }{
+			{"MySQL does not answer", "The sync from MySQL is behind"},
+			{"MySQL refuses the password", ""},
+			{"", "The sync from MySQL works again"},
+			{"", ""},
+		} {
+			before := len(g.notices(mail.NoticeOperator))
+			say(step.words)
+			pass(2 * time.Hour)
+			told := g.notices(mail.NoticeOperator)
+			if len(told)-before != min(1, len(step.told)) {
+				t.Fatalf("step %d: %d notices", i, len(told)-before)
+			}
+			if text := g.body(told[len(told)-1].ID); !strings.Contains(text, "Subject: "+step.told) ||
+				step.told != "" && step.words != "" && (!strings.Contains(text, step.words) || !strings.Contains(text, "26 November 2026, 05:00")) {
+				t.Errorf("step %d: %s", i, text)
+			}
+		}
+	})
 }

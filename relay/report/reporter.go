@@ -37,6 +37,9 @@ type Config struct {
 	// Trouble is what is wrong with the disk: DiskLow, DiskFull or SpoolBroken, in
 	// words; "": nothing.
 	Trouble func() (kind notice.Kind, words string)
+	// Sync says why the sync from MySQL is behind, and since when; "": it is not. nil: there
+	// is none.
+	Sync func() (words string, since time.Time)
 	// Direct hands a mail to the operator upstream without the spool.
 	Direct func(ctx context.Context, to mail.Address, raw []byte) error
 	Log    *slog.Logger
@@ -84,6 +87,7 @@ type Reporter struct {
 	lanes   map[string]*laneTrouble
 	disk    trouble
 	worst   notice.Kind // of disk, that the operator knows of
+	sync    trouble
 }
 
 // New makes a Reporter that tells nobody until Run.
@@ -119,6 +123,7 @@ func (r *Reporter) Run(ctx context.Context) {
 func (r *Reporter) look(ctx context.Context, now time.Time) (more bool) {
 	r.watchDisk(ctx, now)
 	r.watchLanes(ctx, now)
+	r.watchSync(ctx, now)
 	if r.cfg.Spool.Broken() != nil {
 		return false
 	}
