@@ -74,8 +74,12 @@ func (w *world) chain(i int) (all []*modelPerson) {
 }
 
 func (p *modelPerson) leave(list string, at time.Time) {
-	if _, gone := p.left[list]; !gone {
-		p.left[list], p.entry[list] = at, true
+	was, gone := p.left[list]
+	if !gone {
+		p.entry[list] = true
+	}
+	if !gone || at.After(was) {
+		p.left[list] = at
 	}
 }
 

@@ -31,7 +31,6 @@ type model struct {
 	rt    *rapid.T
 	souls map[int]*soul
 	fresh int // addresses given so far
-	had   map[string]bool
 }
 
 func (m *model) address() string {

@@ -21,7 +21,6 @@ type pass struct {
 
 	last    time.Time           // when progress was told
 	step    time.Time           // when the step began
-	from    int64               // what had been done of it before
 	looking bool                // nothing is written
 	blind   bool                // the directory has none of the users
 	vacant  bool                // this pass has seen it empty

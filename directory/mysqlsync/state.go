@@ -301,14 +301,3 @@ func (s *State) count(bucket string) (n int, err error) {
 	})
 	return n, err
 }
-
-// forget drops a bucket's rows.
-func (s *State) forget(bucket string) error {
-	return s.db.Update(func(tx *bolt.Tx) error {
-		if err := tx.DeleteBucket([]byte(bucket)); err != nil {
-			return err
-		}
-		_, err := tx.CreateBucket([]byte(bucket))
-		return err
-	})
-}
