@@ -2,6 +2,7 @@ package mysqlsync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -40,7 +41,7 @@ func (s *Syncer) apply(ctx context.Context, steps []step, stage func([]directory
 		}
 	}
 	if len(staged) > 0 {
-		if err := stage(staged); err != nil {
+		if err := errors.Join(stage(staged), s.learn(staged)); err != nil {
 			return err
 		}
 	}
@@ -53,18 +54,24 @@ func (s *Syncer) write(ctx context.Context, users []directory.User, drop []mail.
 		if err := s.cfg.Store.Put(ctx, users); err != nil {
 			return err
 		}
-		if s.cfg.Learn != nil {
-			fields := map[string]string{}
-			directory.CollectFields(fields, users)
-			if err := s.cfg.Learn(fields); err != nil {
-				return err
-			}
+		if err := s.learn(users); err != nil {
+			return err
 		}
 	}
 	if len(drop) > 0 {
 		return s.cfg.Store.Delete(ctx, drop)
 	}
 	return nil
+}
+
+// learn tells which attributes there are.
+func (s *Syncer) learn(users []directory.User) error {
+	if s.cfg.Learn == nil {
+		return nil
+	}
+	fields := map[string]string{}
+	directory.CollectFields(fields, users)
+	return s.cfg.Learn(fields)
 }
 
 // tellIndex records what only the directory knew, then what has moved, then the consents.
