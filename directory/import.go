@@ -197,9 +197,9 @@ func (im *importer) wellEncoded(cells []string) error {
 
 func (im *importer) fieldsOfHeader() map[string]string {
 	fields := map[string]string{}
-	types := map[kind]string{kindText: "string", kindNumber: "number", kindBool: "bool"}
+	typeOf := map[kind]string{kindText: "string", kindNumber: "number", kindBool: "bool"}
 	for _, c := range im.columns {
-		if t := types[c.kind]; t != "" && !Reserved(c.name) && !c.skip {
+		if t := typeOf[c.kind]; t != "" && !Reserved(c.name) && !c.skip {
 			fields[c.name] = t
 		}
 	}

@@ -106,11 +106,12 @@ func (m *memory) Put(ctx context.Context, us []directory.User) error {
 		}
 	}
 	for _, u := range us {
-		old := clone(m.users[u.Email])
+		old, there := m.users[u.Email]
+		old = clone(old)
 		old.Email = u.Email
 		old.OptOut = directory.Union(old.OptOut, u.OptOut)
-		if !u.KeepStatus {
-			old.Subscribed = u.Subscribed && !slices.Contains(old.OptOut, directory.AllLists)
+		if old.Unknown = !there || old.Unknown; !u.KeepStatus {
+			old.Subscribed, old.Unknown = u.Subscribed && !slices.Contains(old.OptOut, directory.AllLists), false
 		}
 		m.users[u.Email] = setAll(old, u.Attributes)
 	}
@@ -146,7 +147,7 @@ func (m *memory) Update(ctx context.Context, key mail.Address, c directory.Chang
 	u.OptOut = slices.DeleteFunc(u.OptOut, func(id string) bool { return slices.Contains(c.OptIn, id) })
 	u.OptOut = directory.Union(u.OptOut, c.OptOut)
 	if c.Subscribed != nil {
-		u.Subscribed = *c.Subscribed
+		u.Subscribed, u.Unknown = *c.Subscribed, false
 	}
 	m.users[key] = u
 	return nil

@@ -92,3 +92,12 @@ func TestValueIsText(t *testing.T) {
 		}
 	}
 }
+
+func TestFoldedUsersAreNewWhenAllAreSaidToBe(t *testing.T) {
+	for _, c := range [][3]bool{{true, true, true}, {true, false, false}, {false, true, false}} {
+		got := directory.Fold([]directory.User{{Email: "a@example.com", New: c[0]}, {Email: "a@example.com", New: c[1]}})
+		if len(got) != 1 || got[0].New != c[2] {
+			t.Errorf("%v: %+v", c, got)
+		}
+	}
+}

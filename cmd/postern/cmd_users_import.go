@@ -98,7 +98,7 @@ func (c usersImportCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	shown := newImportProgress(newProgress(s.stderr), sizeOf(file))
+	shown := &importProgress{newProgress(s.stderr), sizeOf(file), time.Now(), c.DryRun}
 	var last imported
 	var text json.RawMessage
 	err = conn.Lines(s.ctx, http.MethodPost, "/api/users/import?"+query.Encode(), "text/csv", io.NopCloser(file), func(line json.RawMessage) error {
@@ -327,14 +327,15 @@ type importProgress struct {
 	*progress
 	size  int64 // of the file; 0: unknown
 	began time.Time
-}
-
-func newImportProgress(p *progress, size int64) *importProgress {
-	return &importProgress{p, size, time.Now()}
+	dry   bool
 }
 
 func (p *importProgress) show(i *imported) {
-	p.progress.show("%d rows, %d stored, %d wrong%s", i.Rows, i.Stored, i.Bad, pace(i.Rows, i.Bytes, p.size, time.Since(p.began), i.Done))
+	text := fmt.Sprintf("%d rows, %d stored, %d wrong", i.Rows, i.Stored, i.Bad)
+	if p.dry {
+		text = fmt.Sprintf("%d rows, %d wrong", i.Rows, i.Bad)
+	}
+	p.progress.show("%s%s", text, pace(i.Rows, i.Bytes, p.size, time.Since(p.began), i.Done))
 }
 
 // pace is the rate, and the time that is left; nothing within the first second.

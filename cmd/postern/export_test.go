@@ -177,3 +177,11 @@ func NewLateTable(open func(context.Context) (OpenTable, error), learn func(map[
 } {
 	return &lateTable{open: open, learn: learn, log: log, warned: map[string]bool{}}
 }
+
+// NewImportProgress shows how far the import of a file of size octets has come.
+func NewImportProgress(w io.Writer, size int64) (show func(rows int, read int64, done bool), end func()) {
+	p := &importProgress{newProgress(w), size, time.Now(), false}
+	return func(rows int, read int64, done bool) {
+		p.show(&imported{Rows: rows, Stored: rows, Bytes: read, Done: done})
+	}, p.end
+}

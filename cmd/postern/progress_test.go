@@ -48,3 +48,22 @@ func TestPatientProgressSaysNothingOfWhatIsSoonDone(t *testing.T) {
 		}
 	})
 }
+
+func TestProgressOfAnImportTellsTheRateAndTheTimeThatIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for size, left := range map[int64]string{1000: ", 25 % of the file, 6s left", 0: ""} {
+			var out bytes.Buffer
+			show, end := postern.NewImportProgress(&out, size)
+			show(5000, 20, false)
+			<-time.After(2 * time.Second)
+			show(40_000, 250, false)
+			<-time.After(2 * time.Second)
+			show(120_000, 1000, true)
+			end()
+			want := "5000 rows, 5000 stored, 0 wrong\n40000 rows, 40000 stored, 0 wrong; 20000 rows a second" + left + "\n120000 rows, 120000 stored, 0 wrong; 30000 rows a second\n"
+			if out.String() != want {
+				t.Errorf("size %d:\n%s\nwant\n%s", size, out.String(), want)
+			}
+		}
+	})
+}

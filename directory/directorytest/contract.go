@@ -65,8 +65,7 @@ func want(t *testing.T, s directory.Store, w directory.User) {
 	if w.Attributes == nil {
 		w.Attributes = map[string]any{}
 	}
-	// A driver may tell that nobody has said anything of a user's subscription.
-	got.Unknown, got.Odd = false, nil
+	got.Odd = nil // of drivers whose rows others write too
 	if !reflect.DeepEqual(got, w) {
 		t.Fatalf("Get %s:\n got %#v\nwant %#v", w.Email, got, w)
 	}
@@ -207,7 +206,7 @@ func putUnknown(t *testing.T, s directory.Store) {
 }
 
 func putNew(t *testing.T, s directory.Store) {
-	us := people(130)
+	us := people(30)
 	us[3].OptOut, us[4].KeepStatus = []string{directory.AllLists}, true
 	us[5].Attributes["Nothing"] = nil
 	for i := range us {

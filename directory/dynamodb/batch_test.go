@@ -65,6 +65,7 @@ func (p *proxy) all(op string) []request {
 }
 
 func TestOnlyWhoIsNotThereIsWrittenWhole(t *testing.T) {
+	t.Parallel()
 	tab := newTable(t)
 	p := newProxy(t, tab.endpoint, func(int, request) *answer { return nil })
 	store := open(t, dynamodb.Config{Endpoint: p.URL})
@@ -93,6 +94,7 @@ func TestOnlyWhoIsNotThereIsWrittenWhole(t *testing.T) {
 }
 
 func TestOfUsersWhoAreSaidToBeNewATenthIsLookedUp(t *testing.T) {
+	t.Parallel()
 	tab := newTable(t)
 	p := newProxy(t, tab.endpoint, func(int, request) *answer { return nil })
 	store := open(t, dynamodb.Config{Endpoint: p.URL})
@@ -124,6 +126,7 @@ func TestOfUsersWhoAreSaidToBeNewATenthIsLookedUp(t *testing.T) {
 
 // A call takes 16 MB as it is sent, where a control character is six octets.
 func TestABatchOfFatUsersIsSmall(t *testing.T) {
+	t.Parallel()
 	tab := newTable(t)
 	p := newProxy(t, tab.endpoint, func(int, request) *answer { return nil })
 	us := crowd(12)
@@ -145,6 +148,7 @@ func TestABatchOfFatUsersIsSmall(t *testing.T) {
 
 // DynamoDB takes some writes and leaves the rest: they are sent again, and only they.
 func TestUnprocessedWritesAreSentAgain(t *testing.T) {
+	t.Parallel()
 	tab := newTable(t)
 	round := 0
 	p := newProxy(t, tab.endpoint, func(_ int, r request) *answer {

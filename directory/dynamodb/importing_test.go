@@ -155,10 +155,13 @@ func (i *importer) store(t *testing.T) *dynamodb.Store {
 	return store
 }
 
-// run imports what was staged a second ago, and gives what progress was told.
+// staged is the second in which the chunks were written; an import says more exactly when it began.
+func staged() time.Time { return time.Unix(1_700_000_000, 0).UTC() }
+
+// run imports what was staged, and gives what progress was told.
 func (i *importer) run(t *testing.T) (done bool, told []int64, err error) {
 	t.Helper()
-	done, err = i.store(t).Import(t.Context(), "shop", "load/", time.Now().Add(-time.Second), func(n int64) { told = append(told, n) })
+	done, err = i.store(t).Import(t.Context(), "shop", "load/", staged().Add(time.Second/2), func(n int64) { told = append(told, n) })
 	return done, told, err
 }
 
@@ -202,7 +205,7 @@ func TestAnImportOutlivesWhoWaitsForIt(t *testing.T) {
 	ctx, kill := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() {
-		_, err := i.store(t).Import(ctx, "shop", "load/", time.Now(), func(int64) {})
+		_, err := i.store(t).Import(ctx, "shop", "load/", staged(), func(int64) {})
 		ended <- err
 	}()
 	<-i.looking
@@ -221,7 +224,7 @@ func TestAnImportOutlivesWhoWaitsForIt(t *testing.T) {
 }
 
 func TestATableThatIsThereIsLeftAlone(t *testing.T) {
-	ours := job{arn: "arn:aws:dynamodb:ap-northeast-2:123456789012:table/User/import/01-abcdefgh", bucket: "shop", prefix: "load/", began: time.Now(), status: "COMPLETED", items: 7}
+	ours := job{arn: "arn:aws:dynamodb:ap-northeast-2:123456789012:table/User/import/01-abcdefgh", bucket: "shop", prefix: "load/", began: staged().Add(time.Millisecond), status: "COMPLETED", items: 7}
 	other := func(change func(*job)) []*job {
 		j := ours
 		change(&j)
@@ -237,7 +240,7 @@ func TestATableThatIsThereIsLeftAlone(t *testing.T) {
 		"on the second page":    {jobs: append(other(func(j *job) { j.prefix = "old/" }), &ours), want: true},
 		"of another bucket":     {jobs: other(func(j *job) { j.bucket = "x" })},
 		"of another prefix":     {jobs: other(func(j *job) { j.prefix = "load" })},
-		"of an earlier staging": {jobs: other(func(j *job) { j.began = time.Now().Add(-time.Hour) })},
+		"of an earlier staging": {jobs: other(func(j *job) { j.began = staged().Add(-time.Millisecond) })},
 		"with errors":           {jobs: other(func(j *job) { j.errors = 1 })},
 		"that failed":           {jobs: other(func(j *job) { j.status = "FAILED" })},
 		"in an emulator":        {hinder: map[string]*answer{"ListImports": awsError(400, "UnknownOperationException", "")}},

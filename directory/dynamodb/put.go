@@ -1,7 +1,6 @@
 package dynamodb
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"reflect"
@@ -53,7 +52,10 @@ func (s *Store) Put(ctx context.Context, users []directory.User) error {
 		})
 	}
 	chunkErr := chunks.Wait()
-	err := cmp.Or(updates.Wait(), chunkErr)
+	err := updates.Wait()
+	if err == nil {
+		err = chunkErr
+	}
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}

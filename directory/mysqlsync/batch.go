@@ -17,6 +17,7 @@ type batch struct {
 	cfg    *Config
 	now    time.Time
 	rows   []Row // one of each key
+	hashes []uint64
 	in     map[string]int
 	base   map[string]*seen                 // by the row's key; nil: it was no user so far
 	owners map[string]string                // of the rows' addresses, normalised
@@ -71,12 +72,16 @@ const chainOfOwners = 8
 // add takes rows; of the same one the later.
 func (b *batch) add(rows []Row) {
 	for _, r := range rows {
+		h := uint64(0)
+		if r.lives() {
+			h = hash(r.User.Attributes)
+		}
 		if i, there := b.in[r.Key]; there {
-			b.rows[i] = r
+			b.rows[i], b.hashes[i] = r, h
 			continue
 		}
 		b.in[r.Key] = len(b.rows)
-		b.rows = append(b.rows, r)
+		b.rows, b.hashes = append(b.rows, r), append(b.hashes, h)
 	}
 }
 
@@ -196,7 +201,7 @@ func (b *batch) same(r *Row, base *seen) bool {
 	if _, unsure := b.flown[r.Key]; unsure {
 		return false
 	}
-	return r.User.Email == base.Email && stands(&r.User) == base.Stands && hash(r.User.Attributes) == base.Hash && !b.news(r, base)
+	return r.User.Email == base.Email && stands(&r.User) == base.Stands && b.hashes[b.in[r.Key]] == base.Hash && !b.news(r, base)
 }
 
 // news says whether the row's consent is one: the index has not heard it yet. One that is

@@ -54,7 +54,7 @@ func cuts(t *testing.T, scene func(*world), wantAfter func(*world)) {
 // and nobody was there before.
 func TestOnlyTheFirstLoadIntoAnEmptyDirectorySaysThatUsersAreNew(t *testing.T) {
 	w := newWorld(t)
-	w.shop(9)
+	w.shop(18)
 	w.pass(mysqlsync.Options{DryRun: true})
 	w.store.fail, w.store.after = 3, true
 	if _, err := w.sync.Run(t.Context(), mysqlsync.Options{}, nil); !errors.Is(err, errCut) {

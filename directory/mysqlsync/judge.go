@@ -127,7 +127,7 @@ func (b *batch) leftAll(u *directory.User) bool {
 // live makes a row a user, or keeps the user in step.
 func (b *batch) live(r *Row) step {
 	base, u := b.base[r.Key], r.User
-	st := step{row: r, kind: isSame, seen: &seen{Email: u.Email, Stands: stands(&u), Hash: hash(u.Attributes)}, consent: b.news(r, base)}
+	st := step{row: r, kind: isSame, seen: &seen{Email: u.Email, Stands: stands(&u), Hash: b.hashes[b.in[r.Key]]}, consent: b.news(r, base)}
 	if base != nil {
 		st.seen.Consent = base.Consent
 		if b.same(r, base) {

@@ -338,20 +338,32 @@ func (at *place) advance(read, now time.Time) {
 	}
 }
 
-// inPages takes all that read gives.
+// inPages takes all that read gives, and reads the next page meanwhile.
 func (p *pass) inPages(ctx context.Context, after string, read func(context.Context, string) ([]Row, error), note func(*edit, string)) error {
-	for {
+	type page struct {
+		rows []Row
+		err  error
+	}
+	pages := make(chan page, 1)
+	fetch := func(after string) {
 		rows, err := read(ctx, after)
-		if err != nil || len(rows) == 0 {
-			return err
+		pages <- page{rows, err}
+	}
+	go fetch(after)
+	for {
+		next := <-pages
+		if next.err != nil || len(next.rows) == 0 {
+			return next.err
 		}
-		after = rows[len(rows)-1].Key
-		err = p.take(ctx, rows, func(e *edit) {
+		after := next.rows[len(next.rows)-1].Key
+		go fetch(after)
+		err := p.take(ctx, next.rows, func(e *edit) {
 			if note != nil {
 				note(e, after)
 			}
 		})
 		if err != nil {
+			<-pages // nothing reads on behind a pass that has ended
 			return err
 		}
 	}

@@ -13,8 +13,10 @@ import (
 	"postern/mail"
 )
 
-// lookupAtOnce is how many keys one statement asks for.
-const lookupAtOnce = 500
+const (
+	lookupAtOnce = 500       // keys that one statement asks for
+	countAtMost  = 5_000_000 // rows: some seconds of the server's
+)
 
 // ByKey reads the rows behind the key, in the order of keys; "" is the start.
 func (t *Table) ByKey(ctx context.Context, after string, limit int) ([]Row, error) {
@@ -130,8 +132,8 @@ func (t *Table) Newest(ctx context.Context) (time.Time, error) {
 	return newest, nil
 }
 
-// Count is how many rows there are, about: what the server's statistics say, or for a
-// view, counted.
+// Count is how many rows there are. Of more than five million it is what the server's
+// statistics say, which may be far from it; fewer, and those of a view, are counted.
 func (t *Table) Count(ctx context.Context) (int64, error) {
 	const doing = "counting the rows"
 	var n sql.NullInt64
@@ -139,7 +141,7 @@ func (t *Table) Count(ctx context.Context) (int64, error) {
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, t.explain(ctx, doing, err)
 	}
-	if n.Int64 > 0 {
+	if n.Int64 > countAtMost {
 		return n.Int64, nil
 	}
 	if err := t.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+t.table).Scan(&n); err != nil {
@@ -171,13 +173,16 @@ func (t *Table) ordered(ctx context.Context, doing string) (order, error) {
 	return o, nil
 }
 
-// newest is the latest time of change; zero when there is none.
+// newest is the latest time of change that counts; zero when there is none.
 func (t *Table) newest(ctx context.Context, o order) (time.Time, error) {
+	first, _ := o.bounds()
+	until, last := o.bounded()
 	var raw []byte
-	if err := t.db.QueryRowContext(ctx, "SELECT MAX("+o.sql+") FROM "+t.table).Scan(&raw); err != nil {
-		return time.Time{}, err
+	err := t.db.QueryRowContext(ctx, "SELECT "+o.sql+" FROM "+t.table+" WHERE "+o.sql+" >= ?"+until+" ORDER BY "+o.sql+" DESC LIMIT 1", append([]any{first}, last...)...).Scan(&raw)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
 	}
-	return o.time(raw), nil
+	return o.time(raw), err
 }
 
 // read runs the statement with this WHERE. It always has values beside it: only so do

@@ -118,6 +118,7 @@ func OpenTable(ctx context.Context, cfg TableConfig) (*Table, error) {
 	if t.db, err = openPool(dsn); err != nil {
 		return nil, err
 	}
+	t.plain = dsn.TLS == nil
 	if err := t.open(ctx); err != nil {
 		_ = t.db.Close()
 		return nil, t.explain(ctx, "a look at the table", err)

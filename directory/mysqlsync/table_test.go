@@ -44,6 +44,8 @@ func TestTable(t *testing.T) {
 		"ChangesBetweenPagesAreMetWhereTheyAre":        changesBetweenPages,
 		"RowsWithoutATimeOfChangeAreFound":             undated,
 		"TimeZonesOfServerAndDSNChangeNothing":         timeZones,
+		"SettingsOfTheDSNChangeNothing":                settings,
+		"TheNewestChangeIsOneThatCounts":               newest,
 		"DaysOfSummerTimeLoseNoRow":                    summerTime,
 		"NowIsWhatAChangedRowWouldGet":                 nowIsTheColumns,
 		"IntegersOfChangeAreSecondsOrMilliseconds":     integerTimes,

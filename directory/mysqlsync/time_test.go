@@ -41,6 +41,40 @@ func timeZones(t *testing.T, s *shop) {
 	}
 }
 
+func settings(t *testing.T, s *shop) {
+	s.users()
+	s.exec("ALTER TABLE users MODIFY name CHAR(9)")
+	s.exec("INSERT INTO users (id, email, name) VALUES (1, 'a@example.com', 'a')")
+	cfg := s.config()
+	cfg.DSN += "?autocommit=0&sql_mode=PAD_CHAR_TO_FULL_LENGTH"
+	table := s.open(cfg)
+	if got := s.one(table, "1").User.Attributes["Name"]; got != "a" {
+		t.Errorf("with another sql_mode: %q", got)
+	}
+	s.exec("UPDATE users SET name = 'b'")
+	if got := s.one(table, "1").User.Attributes["Name"]; got != "b" {
+		t.Errorf("a read is of an earlier moment: %q", got)
+	}
+}
+
+func newest(t *testing.T, s *shop) {
+	s.users()
+	s.exec("ALTER TABLE users MODIFY update_at DATETIME(6)")
+	table := s.open(s.config())
+	expect := func(want time.Time) {
+		t.Helper()
+		if got, err := table.Newest(t.Context()); err != nil || !got.Equal(want) {
+			t.Errorf("the latest change is %v, %v, want %v", got, err, want)
+		}
+	}
+	expect(time.Time{})
+	s.utc("USE "+s.name, "INSERT INTO users (id, update_at) VALUES (1, NULL), (2, '0000-00-00 00:00:00')")
+	expect(time.Time{})
+	s.utc("USE "+s.name, "INSERT INTO users (id, update_at) VALUES (3, '2024-03-01 09:00:00.000001'), (4, '2024-02-01 09:00:00'), (5, '2024-03-31 00:00:00'), (6, '9999-12-31 23:59:59'), (7, '2024-04-31 00:00:00')")
+	s.exec("DELETE FROM users WHERE id = 5")
+	expect(time.Date(2024, 3, 1, 0, 0, 0, 1000, time.UTC))
+}
+
 func summerTime(t *testing.T, s *shop) {
 	s.users()
 	s.exec("ALTER TABLE users MODIFY update_at DATETIME(6)")
@@ -75,6 +109,7 @@ func nowIsTheColumns(t *testing.T, s *shop) {
 		{"DATETIME(6)", "Asia/Seoul", "UTC_TIMESTAMP(6) + INTERVAL 9 HOUR"},
 		{"DATETIME(6)", "UTC", "UTC_TIMESTAMP(6)"},
 		{"DATETIME(6)", "America/New_York", ""},
+		{"DATETIME(6)", "Asia/Almaty", ""}, // which has another offset since March 2024
 		{"INT UNSIGNED", "Asia/Seoul", "UNIX_TIMESTAMP()"},
 		{"BIGINT", "Asia/Seoul", "FLOOR(UNIX_TIMESTAMP(NOW(6)) * 1000)"},
 	} {

@@ -152,6 +152,7 @@ func wantedTypes(t *testing.T, s *shop) {
 		{"TIMESTAMP(6) NULL", "'2024-03-01 00:00:00.9'", "number", n("1709251200")},
 		{"DATETIME", "'0000-00-00 00:00:00'", "number", nil},
 		{"JSON", `'"42"'`, "number", n("42")},
+		{"JSON", "'null'", "number", nil},
 		{"INT", "42", "string", "42"},
 		{"DECIMAL(5,2)", "1.50", "string", "1.5"},
 		{"BIT(4)", "b'101'", "string", "5"},

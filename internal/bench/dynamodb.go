@@ -124,7 +124,9 @@ func (d *dynalite) table() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return name, sdk.NewTableExistsWaiter(d.client, func(o *sdk.TableExistsWaiterOptions) { o.MinDelay, o.MaxDelay = 20*time.Millisecond, 50*time.Millisecond }).
+	return name, sdk.NewTableExistsWaiter(d.client, func(o *sdk.TableExistsWaiterOptions) {
+		o.MinDelay, o.MaxDelay = 20*time.Millisecond, 50*time.Millisecond
+	}).
 		Wait(ctx, &sdk.DescribeTableInput{TableName: &name}, time.Minute)
 }
 

@@ -42,7 +42,7 @@ func run(args []string) error {
 	}
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	binary := flags.String("postern", "./postern", "the program to measure")
-	only := flags.String("only", "", "comma-separated: accept, relay, priority, smtp, ses, governor, first, memory, render, template, optout, dynamodb, million; all when empty")
+	only := flags.String("only", "", "comma-separated: accept, relay, priority, smtp, ses, governor, first, memory, render, template, optout, dynamodb, sync, million; all when empty")
 	copies := flags.Int("copies", 5000, "copies of a campaign to the SMTP sink")
 	mails := flags.Int("mails", 5000, "ordinary mails that are handed over in a round of accept and relay")
 	bulk := flags.Int("bulk", 10_000, "copies of the campaign beside which the part priority sends")
@@ -64,7 +64,7 @@ func run(args []string) error {
 	for _, part := range []struct {
 		name string
 		run  func() error
-	}{{"accept", b.accept}, {"relay", b.relay}, {"priority", b.priority}, {"smtp", b.smtp}, {"ses", b.ses}, {"governor", b.governor}, {"first", b.first}, {"memory", b.memory}, {"render", b.render}, {"template", b.template}, {"optout", b.optout}, {"dynamodb", b.dynamodb}, {"million", b.million}} {
+	}{{"accept", b.accept}, {"relay", b.relay}, {"priority", b.priority}, {"smtp", b.smtp}, {"ses", b.ses}, {"governor", b.governor}, {"first", b.first}, {"memory", b.memory}, {"render", b.render}, {"template", b.template}, {"optout", b.optout}, {"dynamodb", b.dynamodb}, {"sync", b.sync}, {"million", b.million}} {
 		if *only != "" && !slices.Contains(strings.Split(*only, ","), part.name) {
 			continue
 		}
