@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -44,10 +45,11 @@ type Expander struct {
 	Store directory.Store
 	// Blocked asks what is known here of an address: suppressed, or opted out of
 	// this list. nil: nobody is.
-	Blocked func(addr mail.Address, list string) (why string, blocked bool)
-	Fields  *Fields
-	Queue   Queue
-	Log     *slog.Logger
+	Blocked  func(addr mail.Address, list string) (directory.Block, bool)
+	Fields   *Fields
+	Location *time.Location // where a filter's days begin; nil: UTC
+	Queue    Queue
+	Log      *slog.Logger
 	// OnLearn is told of each field seen for the first time; nil: nobody is.
 	OnLearn func(name, typ string)
 }
@@ -56,7 +58,7 @@ type Expander struct {
 type run struct {
 	*Expander
 	m        mail.Message
-	filter   *Filter
+	audience Audience
 	calm     string          // the message's reason while nothing is wrong
 	reason   string          // the one that the queue holds
 	seen     map[string]bool // attributes already offered to Fields
@@ -64,20 +66,21 @@ type run struct {
 	firstOdd string
 }
 
-// begin reads the filter that was pinned at acceptance. One that the live fields
-// no longer know is a Permanent error, explained to people: the message is kept
-// until the configuration fits again or somebody cancels it.
+// begin reads the filter that was pinned at acceptance, and it counts from there:
+// whenever a page is read or a copy is released, the message is for the same people.
+// A filter that the live fields no longer know is a Permanent error, explained to
+// people: the message is kept until the configuration fits again or somebody cancels it.
 func (e *Expander) begin(ctx context.Context, m mail.Message, calm string) (*run, error) {
 	if m.List == nil {
 		return nil, fmt.Errorf("message %s is not for a list: there is nothing to expand", m.ID)
 	}
 	r := &run{Expander: e, m: m, calm: calm, reason: m.Reason, seen: map[string]bool{}}
-	filter, err := CompileFilter(m.List.Filter, e.Fields)
+	filter, err := CompileFilter(m.List.Filter, e.Fields, e.Location)
 	if err != nil {
 		why := fmt.Sprintf("%v (mend [fields] in the configuration, or cancel the message)", err)
 		return nil, errors.Join(&mail.Error{Class: mail.Permanent, Public: why}, r.explain(ctx, why))
 	}
-	r.filter = filter
+	r.audience = Audience{List: m.List.ID, Filter: filter, Blocked: e.Blocked, Now: m.AcceptedAt}
 	return r, nil
 }
 
@@ -159,45 +162,25 @@ func (r *run) learn(u *directory.User) {
 
 // copyFor is u's copy of the message; false when u is to have none.
 func (r *run) copyFor(u *directory.User) (mail.Copy, bool) {
-	if why := r.left(u); why != "" {
-		return mail.Copy{}, false
-	}
-	to, err := mail.ParseAddress(string(u.Email))
-	if err != nil {
+	v := r.audience.Judge(u)
+	switch v.Standing {
+	case Receives, NotJudged:
+		c := mail.Copy{Message: r.m.ID, To: v.To, UserKey: string(u.Email)}
+		r.fill(&c, u, v)
+		return c, true
+	case NoAddress:
 		if r.odd++; r.odd == 1 {
-			r.firstOdd = err.Error()
-		}
-		return mail.Copy{}, false
-	}
-	c := mail.Copy{Message: r.m.ID, To: to, UserKey: string(u.Email)}
-	return c, r.fill(&c, u)
-}
-
-// left says why u no longer gets mail of this list; "" when u does.
-func (r *run) left(u *directory.User) string {
-	if !u.Subscribed {
-		return "no longer subscribed"
-	}
-	if !u.Receives(r.m.List.ID) {
-		return "has left the list"
-	}
-	if r.Blocked != nil {
-		if why, blocked := r.Blocked(u.Email, r.m.List.ID); blocked {
-			return strings.TrimSpace("blocked here: " + why)
+			r.firstOdd = v.Why
 		}
 	}
-	return ""
+	return mail.Copy{}, false
 }
 
 // fill sets the values and the state of u's copy: Queued, or Skipped when a value
-// is missing or the filter cannot judge u. False when the filter does not choose
-// u. Values are verbatim; whoever renders them escapes them.
-func (r *run) fill(c *mail.Copy, u *directory.User) bool {
+// is missing or the filter cannot judge u. Values are verbatim; whoever renders them
+// escapes them.
+func (r *run) fill(c *mail.Copy, u *directory.User, v Verdict) {
 	c.State, c.LastError = mail.Queued, ""
-	chosen, err := r.filter.Match(u)
-	if err == nil && !chosen {
-		return false
-	}
 	c.Values = make([]string, len(r.m.Fields))
 	for i, field := range r.m.Fields {
 		c.Values[i] = r.value(u, field)
@@ -205,10 +188,9 @@ func (r *run) fill(c *mail.Copy, u *directory.User) bool {
 	if missing := r.missing(c); len(missing) > 0 {
 		c.State, c.LastError = mail.Skipped, "no value for "+strings.Join(missing, " and ")
 	}
-	if err != nil {
-		c.State, c.LastError = mail.Skipped, err.Error()
+	if v.Standing == NotJudged {
+		c.State, c.LastError = mail.Skipped, v.Why
 	}
-	return true
 }
 
 func (r *run) value(u *directory.User, field string) string {

@@ -36,8 +36,8 @@ func TestExpandStoresACopyForEachWhoReceives(t *testing.T) {
 	e, q, _ := newExpander(t, m,
 		[]directory.User{raw, left, leftAll, never}, nil, []directory.User{stays, odd, man, kim("blocked@example.org", "B")},
 		[]directory.User{kim("kim.min@example.com", "another spelling")})
-	e.Blocked = func(a mail.Address, list string) (string, bool) {
-		return "bounced", a == "blocked@example.org" && list == "promo"
+	e.Blocked = func(a mail.Address, list string) (directory.Block, bool) {
+		return directory.Block{Kind: "suppressed", Reason: "bounced"}, a == "blocked@example.org" && list == "promo"
 	}
 	if err := e.Expand(t.Context(), m); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
@@ -32,10 +33,11 @@ func filterFuncs() []string {
 
 // Filter chooses users by their fields, such as
 //
-//	Gender == "Female" && CreateTime > 1700000000
+//	Gender == "Female" && CreateTime >= daysAgo(30)
 //
-// in the language of expr-lang.org, without its loops and variables. Its cost is
-// bounded by its length. It is safe for use by many goroutines.
+// in the language of expr-lang.org, without its loops and variables, and with
+// daysAgo and date. Its cost is bounded by its length. It is safe for use by many
+// goroutines.
 type Filter struct {
 	program *vm.Program // nil: matches everyone
 	vars    []filterVar
@@ -45,12 +47,17 @@ type Filter struct {
 // filterVar is a field that the filter looks at.
 type filterVar struct{ field, typ string }
 
-// CompileFilter reads a filter over the fields of f and Email. A field may be
-// written as in a placeholder: case, width and aliases are ignored. The error of
-// a filter that is wrong, names an unknown field (with the nearest known one),
-// compares different types or is not true or false, is one sentence. A filter of
-// nothing but spaces matches everyone.
-func CompileFilter(src string, f *Fields) (filter *Filter, err error) {
+// ErrUnknownField is in the errors of filters that are right but for a field that
+// is not known yet.
+var ErrUnknownField = errors.New("unknown field")
+
+// CompileFilter reads a filter over the fields of f and Email; days begin as they do
+// at loc (nil: UTC). A field may be written as in a placeholder: case, width and
+// aliases are ignored. The error of a filter that is wrong, names an unknown field
+// (with the nearest known one; it wraps [ErrUnknownField]), compares different types,
+// gives daysAgo or date something else than it takes, or is not true or false, is one
+// sentence. A filter of nothing but spaces matches everyone.
+func CompileFilter(src string, f *Fields, loc *time.Location) (filter *Filter, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			filter, err = nil, fmt.Errorf("the filter %q cannot be used: %v", clip(src), r)
@@ -62,7 +69,7 @@ func CompileFilter(src string, f *Fields) (filter *Filter, err error) {
 	if len(src) > maxFilter {
 		return nil, fmt.Errorf("the filter %q is too long: %d bytes, at most %d are allowed", clip(src), len(src), maxFilter)
 	}
-	names := &filterNames{fields: f, env: map[string]any{}}
+	names := &filterNames{fields: f, loc: loc, env: map[string]any{envNow: 0.0}}
 	for _, name := range f.Names() {
 		if name == FieldEmail || !IsBuiltIn(name) {
 			names.env[name] = zeroOf(f.Type(name))
@@ -74,8 +81,8 @@ func CompileFilter(src string, f *Fields) (filter *Filter, err error) {
 		options = append(options, expr.EnableBuiltin(fn))
 	}
 	program, err := expr.Compile(src, options...)
-	if names.problem != "" {
-		return nil, fmt.Errorf("the filter %q cannot be used: %s", clip(src), names.problem)
+	if names.problem != nil {
+		return nil, fmt.Errorf("the filter %q cannot be used: %w", clip(src), names.problem)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the filter %q cannot be used: %w", clip(src), oneLine(err))
@@ -88,9 +95,10 @@ func CompileFilter(src string, f *Fields) (filter *Filter, err error) {
 // cost of a filter could grow by.
 type filterNames struct {
 	fields  *Fields
+	loc     *time.Location
 	env     map[string]any
 	used    []filterVar
-	problem string   // the first one
+	problem error    // the first one
 	blame   ast.Node // the name that the problem is about
 }
 
@@ -100,15 +108,13 @@ func (v *filterNames) Visit(node *ast.Node) {
 	case *ast.IdentifierNode:
 		v.name(n)
 	case *ast.CallNode:
-		if id, ok := n.Callee.(*ast.IdentifierNode); ok && (v.problem == "" || v.blame == n.Callee) {
-			v.problem = fmt.Sprintf("there is no function %s; a filter has %s", id.Value, strings.Join(filterFuncs(), ", "))
-		}
+		v.call(node, n)
 	case *ast.VariableDeclaratorNode, *ast.PredicateNode, *ast.PointerNode:
 		// over what was said of the names within, which these declare
-		v.problem = "loops and variables (all, any, filter, let …) are not for filters"
+		v.problem = errors.New("loops and variables (all, any, filter, let …) are not for filters")
 	case *ast.BinaryNode:
 		if n.Operator == ".." {
-			v.problem = "ranges (..) are not for filters; compare with >= and <="
+			v.problem = errors.New("ranges (..) are not for filters; compare with >= and <=")
 		}
 	}
 }
@@ -116,7 +122,7 @@ func (v *filterNames) Visit(node *ast.Node) {
 func (v *filterNames) name(n *ast.IdentifierNode) {
 	field, ok := v.fields.Resolve(n.Value)
 	if _, known := v.env[field]; !ok || !known {
-		if v.problem == "" {
+		if v.problem == nil {
 			v.problem, v.blame = v.unknown(n.Value), n
 		}
 		return
@@ -127,9 +133,25 @@ func (v *filterNames) name(n *ast.IdentifierNode) {
 	}
 }
 
-func (v *filterNames) unknown(name string) string {
+// call puts what daysAgo and date stand for in their place; there is no function
+// beside these and the ones that expr-lang has compiled itself.
+func (v *filterNames) call(node *ast.Node, n *ast.CallNode) {
+	id, ok := n.Callee.(*ast.IdentifierNode)
+	if !ok || v.problem != nil && v.blame != n.Callee {
+		return
+	}
+	v.problem, v.blame = nil, nil
+	seconds, err := timeOf(id.Value, n.Arguments, v.loc)
+	if err != nil {
+		v.problem = err
+		return
+	}
+	ast.Patch(node, seconds)
+}
+
+func (v *filterNames) unknown(name string) error {
 	if near := v.fields.Nearest(name); near != "" && near != name {
-		return fmt.Sprintf("there is no field %s; did you mean %s?", name, near)
+		return badField(fmt.Sprintf("there is no field %s; did you mean %s?", name, near))
 	}
 	var known []string
 	for _, k := range v.fields.Names() {
@@ -137,8 +159,14 @@ func (v *filterNames) unknown(name string) string {
 			known = append(known, k)
 		}
 	}
-	return fmt.Sprintf("there is no field %s; there are %s", name, strings.Join(known, ", "))
+	return badField(fmt.Sprintf("there is no field %s; there are %s", name, strings.Join(known, ", ")))
 }
+
+// badField is a sentence about a field that is not known.
+type badField string
+
+func (b badField) Error() string        { return string(b) }
+func (b badField) Is(target error) bool { return target == ErrUnknownField }
 
 // oneLine takes the picture of the source out of an error of expr-lang.
 func oneLine(err error) error {
@@ -146,7 +174,8 @@ func oneLine(err error) error {
 	if !errors.As(err, &at) {
 		return err
 	}
-	return fmt.Errorf("%s (character %d)", strings.Join(strings.Fields(at.Message), " "), at.Column+1)
+	said := strings.ReplaceAll(strings.Join(strings.Fields(at.Message), " "), "float64", TypeNumber)
+	return fmt.Errorf("%s (character %d)", said, at.Column+1)
 }
 
 // clip shortens what is quoted in a message for people.
@@ -158,11 +187,12 @@ func clip(s string) string {
 	return s
 }
 
-// Match says whether the filter chooses u. An attribute that is missing or of
-// another kind counts as the zero value of its field's type; a number stored as
-// text is read. An error says that this user could not be judged (a pattern taken
-// from a field that is no pattern); it never panics.
-func (f *Filter) Match(u *directory.User) (matched bool, err error) {
+// Match says whether the filter chooses u at the time now, from which daysAgo counts.
+// An attribute that is missing or of another kind counts as the zero value of its
+// field's type ([Filter.Lacks]); a number stored as text is read. An error says that
+// this user could not be judged (a pattern taken from a field that is no pattern); it
+// never panics.
+func (f *Filter) Match(u *directory.User, now time.Time) (matched bool, err error) {
 	if f.program == nil {
 		return true, nil
 	}
@@ -171,9 +201,10 @@ func (f *Filter) Match(u *directory.User) (matched bool, err error) {
 			matched, err = false, fmt.Errorf("the filter cannot judge this user: %v", r)
 		}
 	}()
-	env := make(map[string]any, len(f.vars))
+	env := make(map[string]any, len(f.vars)+1)
+	env[envNow] = float64(now.Unix())
 	for _, v := range f.vars {
-		env[v.field] = convert(f.fields.Value(u, v.field), v.typ)
+		env[v.field], _ = convert(f.fields.Value(u, v.field), v.typ)
 	}
 	machine := vm.VM{MemoryBudget: filterBudget}
 	out, err := machine.Run(f.program, env)
@@ -187,21 +218,36 @@ func (f *Filter) Match(u *directory.User) (matched bool, err error) {
 	return is, nil
 }
 
-func zeroOf(typ string) any { return convert("", typ) }
+// Lacks names the fields at which the filter looks and in which u has nothing, or
+// nothing of their type: Match takes 0, false or the empty text for them.
+func (f *Filter) Lacks(u *directory.User) (fields []string) {
+	for _, v := range f.vars {
+		text := f.fields.Value(u, v.field)
+		if _, ok := convert(text, v.typ); !ok || text == "" {
+			fields = append(fields, v.field)
+		}
+	}
+	return fields
+}
+
+func zeroOf(typ string) any {
+	zero, _ := convert("", typ)
+	return zero
+}
 
 // convert reads an attribute's text as its field's type. What does not parse is
 // the zero value, and so is NaN, which would be unequal to itself.
-func convert(text, typ string) any {
+func convert(text, typ string) (v any, ok bool) {
 	switch typ {
 	case TypeNumber:
 		n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 		if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
-			return 0.0
+			return 0.0, false
 		}
-		return n
+		return n, true
 	case TypeBool:
-		is, _ := strconv.ParseBool(strings.ToLower(strings.TrimSpace(text)))
-		return is
+		is, err := strconv.ParseBool(strings.ToLower(strings.TrimSpace(text)))
+		return is, err == nil
 	}
-	return text
+	return text, true
 }

@@ -81,7 +81,7 @@ func TestExpandStoresWhatItHasWhileTheDirectoryIsSlow(t *testing.T) {
 		pages := unordered(40)
 		e, q, s := newExpander(t, promo(), pages...)
 		s.before = func(string) error {
-			time.Sleep(1100 * time.Millisecond)
+			<-time.After(1100 * time.Millisecond)
 			return nil
 		}
 		if err := e.Expand(t.Context(), q.stored()); err != nil {

@@ -210,10 +210,19 @@ func open(c *mail.Copy) bool { return c.State == mail.Queued || c.State == mail.
 func (r *run) again(c mail.Copy, u *directory.User) mail.Copy {
 	if u == nil {
 		c.State, c.LastError = mail.Unsubscribed, "no longer in the directory"
-	} else if why := r.left(u); why != "" {
-		c.State, c.LastError = mail.Unsubscribed, why
-	} else if !r.fill(&c, u) {
+		return c
+	}
+	switch v := r.audience.Judge(u); v.Standing {
+	case Receives, NotJudged:
+		r.fill(&c, u, v)
+	case NotSubscribed:
+		c.State, c.LastError = mail.Unsubscribed, "no longer subscribed"
+	case HasLeft, Suppressed:
+		c.State, c.LastError = mail.Unsubscribed, v.Why
+	case NotChosen:
 		c.State, c.LastError = mail.Skipped, "no longer chosen by the list's filter"
+	default:
+		c.State, c.LastError = mail.Skipped, v.Why
 	}
 	return c
 }

@@ -63,7 +63,9 @@ lacks@example.com skipped [""] no value for {{Name}}
 
 func TestReleaseHonoursWhatIsBlockedHere(t *testing.T) {
 	m, e := held(t, kims(2), func(*mail.Message) {})
-	e.Blocked = func(a mail.Address, list string) (string, bool) { return "a bounce", a == "u1@example.com" }
+	e.Blocked = func(a mail.Address, list string) (directory.Block, bool) {
+		return directory.Block{Kind: "suppressed", Reason: "a bounce"}, a == "u1@example.com"
+	}
 	if err := e.Release(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}

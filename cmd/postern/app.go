@@ -17,7 +17,6 @@ import (
 	"postern/directory"
 	"postern/expand"
 	"postern/expand/templates"
-	"postern/mail"
 	"postern/optout"
 	"postern/relay"
 	"postern/relay/feedback"
@@ -170,11 +169,8 @@ func (a *App) openData() (err error) {
 func (a *App) newRunner(fields *expand.Fields) *expand.Runner {
 	return &expand.Runner{
 		Expander: &expand.Expander{
-			Store: a.store, Fields: fields, Queue: a.spool, Log: a.log,
-			Blocked: func(addr mail.Address, list string) (string, bool) {
-				b, yes := a.index.Blocked(addr, list)
-				return b.Reason, yes
-			},
+			Store: a.store, Fields: fields, Location: a.cfg.Location(), Queue: a.spool, Log: a.log,
+			Blocked: a.index.Blocked,
 			OnLearn: func(name, typ string) { learn(a.index, a.log, name, typ) },
 		},
 		Pending: a.spool.Expanding,

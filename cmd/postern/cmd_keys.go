@@ -172,8 +172,28 @@ func (configCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
+	if err := cfg.checkFiltersAsServeDoes(s); err != nil {
+		return err
+	}
 	_, err = io.WriteString(s.stdout, cfg.String())
 	return err
+}
+
+// checkFiltersAsServeDoes asks the data directory for the fields that imports have
+// brought, but only when a filter names others than those of the configuration.
+func (c *Config) checkFiltersAsServeDoes(s *session) error {
+	fields, err := c.vocabulary(nil)
+	if err != nil || c.checkFilters(fields) == nil {
+		return err
+	}
+	known, err := ask(s, c, "")
+	if err != nil {
+		return errors.Join(c.checkFilters(fields), fmt.Errorf("data_dir: which fields imports have brought could not be found out: %w", err))
+	}
+	if fields, err = c.vocabulary(known.fields); err != nil {
+		return err
+	}
+	return c.checkFilters(fields)
 }
 
 type versionCmd struct{}

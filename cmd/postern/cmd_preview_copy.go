@@ -217,12 +217,12 @@ func (p *previewer) receives() {
 		p.warn("not-subscribed", fmt.Sprintf("%s is not subscribed, or has left the list, and would get no copy.", p.user.Email), true)
 		return
 	}
-	filter, err := expand.CompileFilter(p.list.Filter, p.fields)
+	filter, err := expand.CompileFilter(p.list.Filter, p.fields, p.cfg.Location())
 	if err != nil { // stops the gateway, and no preview
 		p.warn("filter", err.Error(), false)
 		return
 	}
-	if chosen, err := filter.Match(p.user); err == nil && !chosen {
+	if chosen, err := filter.Match(p.user, p.now); err == nil && !chosen {
 		p.warn("filtered-out", fmt.Sprintf("The list's filter does not choose %s, who would get no copy.", p.user.Email), true)
 	}
 }

@@ -1,14 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 	_ "time/tzdata" // a container may have no zone files
-
-	"github.com/expr-lang/expr/parser"
 
 	"postern/expand"
 	"postern/mail"
@@ -32,7 +31,10 @@ func (c *Config) check(found *problems) {
 // maxSocketPath is the longest path that a Unix socket can have (unix(7)), in bytes.
 const maxSocketPath = 107
 
-type checker struct{ found *problems }
+type checker struct {
+	found  *problems
+	fields *expand.Fields // of the configuration; nil when these are wrong
+}
 
 func (k *checker) general(c *Config) {
 	k.domain("hostname", c.Hostname)
@@ -46,11 +48,8 @@ func (k *checker) general(c *Config) {
 	}
 	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	k.oneOf("log.format", c.Log.Format, "text", "json")
-	defs := map[string]expand.FieldDef{}
-	for name, f := range c.Fields {
-		defs[name] = expand.FieldDef(f)
-	}
-	_, err := expand.NewFields(defs, nil)
+	var err error
+	k.fields, err = c.vocabulary(nil)
 	k.found.join(err)
 }
 
@@ -200,20 +199,19 @@ func (k *checker) lists(c *Config) {
 		if l.Release == "approver" && len(l.Approvers) == 0 {
 			k.found.add(path+".approvers", `is empty, so nobody could release: name approvers, or set release = "sender"`)
 		}
-		k.filter(path+".filter", l.Filter)
+		k.filter(path+".filter", l, c)
 		k.identity(path, l)
 	}
 }
 
-// filter checks the form alone: which fields exist is known when the directory
-// has been seen.
-func (k *checker) filter(path, filter string) {
-	if strings.TrimSpace(filter) == "" {
+// filter leaves a field that the configuration does not name to [Config.checkFilters]:
+// which fields there are is known when the directory has been seen.
+func (k *checker) filter(path string, l *ListConfig, c *Config) {
+	if k.fields == nil {
 		return
 	}
-	if _, err := parser.Parse(filter); err != nil {
-		line, _, _ := strings.Cut(err.Error(), "\n")
-		k.found.add(path, `%q cannot be read: %s; write it such as Gender == "Female" && CreateTime > 1700000000`, filter, line)
+	if err := l.filterProblem(k.fields, c.Location()); err != nil && !errors.Is(err, expand.ErrUnknownField) {
+		k.found.add(path, "%w", err)
 	}
 }
 

@@ -239,7 +239,7 @@ list[1].lane: there is no lane with the name "fast" (there are: out)
 list[1].missing: "send" is not one of hold, skip
 list[1].release_over: -1 is too small: at least 0
 list[1].approvers: is empty, so nobody could release: name approvers, or set release = "sender"
-list[1].filter: "Gender == " cannot be read: unexpected token EOF (1:10); write it such as Gender == "Female" && CreateTime > 1700000000
+list[1].filter: of the list "Promo!", the filter "Gender == " cannot be used: unexpected token EOF (character 10)
 list[1].identity.company: is empty, but advertising = true must show it
 list[1].identity.address: is empty, but advertising = true must show it
 list[1].identity.phone: is empty, but advertising = true must show it

@@ -167,6 +167,14 @@ func Ask(ctx context.Context, cfg *Config, s *spool.Spool, x *directory.Index, u
 	return c.ask(ctx, user, []string{list}, directory.Evidence{At: at, How: "page"})
 }
 
+// NewImportProgress shows how far the import of a file of size octets has come.
+func NewImportProgress(w io.Writer, size int64) (show func(rows int, read int64, done bool), end func()) {
+	p := &importProgress{newProgress(w), size, time.Now(), false}
+	return func(rows int, read int64, done bool) {
+		p.show(&imported{Rows: rows, Stored: rows, Bytes: read, Done: done})
+	}, p.end
+}
+
 // OpenTable is a table in MySQL that answers.
 type OpenTable = openTable
 
@@ -176,12 +184,4 @@ func NewLateTable(open func(context.Context) (OpenTable, error), learn func(map[
 	io.Closer
 } {
 	return &lateTable{open: open, learn: learn, log: log, warned: map[string]bool{}}
-}
-
-// NewImportProgress shows how far the import of a file of size octets has come.
-func NewImportProgress(w io.Writer, size int64) (show func(rows int, read int64, done bool), end func()) {
-	p := &importProgress{newProgress(w), size, time.Now(), false}
-	return func(rows int, read int64, done bool) {
-		p.show(&imported{Rows: rows, Stored: rows, Bytes: read, Done: done})
-	}, p.end
 }

@@ -83,12 +83,12 @@ func (c *Config) letterLists(fields *expand.Fields) ([]letters.List, error) {
 	var lists []letters.List
 	for i := range c.Lists {
 		l := &c.Lists[i]
-		filter, err := expand.CompileFilter(l.Filter, fields)
+		filter, err := expand.CompileFilter(l.Filter, fields, c.Location())
 		if err != nil {
 			return nil, err
 		}
 		lists = append(lists, letters.List{ID: l.ID, Name: l.Name, Language: l.Language, Advertising: l.Advertising, Identity: mail.Identity(l.Identity),
-			Receives: func(u *directory.User) bool { fits, err := filter.Match(u); return fits && err == nil }})
+			Receives: func(u *directory.User) bool { fits, err := filter.Match(u, time.Now()); return fits && err == nil }})
 	}
 	return lists, nil
 }

@@ -188,12 +188,24 @@ func (c *Config) vocabularyOf(api *admin.API, fields *expand.Fields) {
 // checkFilters compiles every list's filter, so that a mistake stops the start.
 func (c *Config) checkFilters(fields *expand.Fields) error {
 	var errs []error
-	for i, l := range c.Lists {
-		if _, err := expand.CompileFilter(l.Filter, fields); err != nil {
+	for i := range c.Lists {
+		if err := c.Lists[i].filterProblem(fields, c.Location()); err != nil {
 			errs = append(errs, fmt.Errorf("list[%d].filter: %w", i, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// filterProblem says what is wrong with the list's filter; nil: nothing.
+func (l *ListConfig) filterProblem(fields *expand.Fields, loc *time.Location) error {
+	_, err := expand.CompileFilter(l.Filter, fields, loc)
+	switch {
+	case errors.Is(err, expand.ErrUnknownField):
+		return fmt.Errorf("of the list %q, %w (a field that no import has brought must stand in [fields])", l.ID, err)
+	case err != nil:
+		return fmt.Errorf("of the list %q, %w", l.ID, err)
+	}
+	return nil
 }
 
 // footers reads the templates of footers, so that a mistake stops the start.

@@ -110,7 +110,7 @@ func OpenTable(ctx context.Context, cfg TableConfig) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Table{cfg: cfg, server: "the MySQL server at " + dsn.Addr, password: dsn.Passwd, plain: dsn.TLS == nil}
+	t := &Table{cfg: cfg, server: "the MySQL server at " + dsn.Addr, password: dsn.Passwd}
 	if t.database, t.name, err = cfg.named(dsn); err != nil {
 		return nil, err
 	}

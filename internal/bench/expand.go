@@ -104,10 +104,7 @@ func (w *worker) expand(of *expansion) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close(), store.Close(), os.RemoveAll(path)) }()
 	e := &expand.Expander{Store: store, Fields: w.fields, Queue: s, Log: slog.New(slog.DiscardHandler),
-		Blocked: func(addr mail.Address, list string) (string, bool) {
-			b, yes := w.index.Blocked(addr, list)
-			return b.Reason, yes
-		}}
+		Blocked: w.index.Blocked}
 	m, err := accepted(s, of.Filter)
 	if err != nil {
 		return err
