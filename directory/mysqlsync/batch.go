@@ -94,6 +94,9 @@ func (b *batch) recall() (err error) {
 		if r.Problem == "" && r.User.Email != "" {
 			addresses = append(addresses, r.User.Email.Key())
 		}
+		if f, unsure := b.flown[r.Key]; unsure && f.Email != "" {
+			addresses = append(addresses, f.Email.Key())
+		}
 	}
 	if b.base, err = b.cfg.State.known(keys); err != nil {
 		return err

@@ -120,6 +120,39 @@ func TestChangesThatWereCutOffAreMadeOnce(t *testing.T) {
 	})
 }
 
+// TestARowThatMovesOnAfterItsWriteWasCutOff leaves nobody behind.
+func TestARowThatMovesOnAfterItsWriteWasCutOff(t *testing.T) {
+	for name, next := range map[string]func(*person){
+		"to another address": func(p *person) { p.email = "last@example.com" },
+		"and is deleted":     func(p *person) { p.email, p.deleted = "last@example.com", true },
+	} {
+		for _, known := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " known ", known), func(t *testing.T) {
+				w := newWorld(t)
+				w.shop(2)
+				w.pass(mysqlsync.Options{})
+				if known {
+					w.table.set(person{id: 3, email: "first@example.com", status: "yes"})
+					w.pass(mysqlsync.Options{})
+				}
+				w.table.set(person{id: 3, email: "second@example.com", status: "yes"})
+				w.store.fail, w.store.after = w.store.writes+1, true
+				if _, err := w.sync.Run(t.Context(), mysqlsync.Options{}, nil); !errors.Is(err, errCut) {
+					t.Fatal(err)
+				}
+				w.open()
+				w.table.edit(3, next)
+				w.pass(mysqlsync.Options{Force: true})
+				want := map[string]string{"user1@example.com": both, "user2@example.com": both}
+				if !w.table.rows[3].deleted {
+					want["last@example.com"] = both
+				}
+				w.wants(want)
+			})
+		}
+	}
+}
+
 // shelf is a Staging in memory.
 type shelf struct {
 	mu      sync.Mutex

@@ -83,28 +83,36 @@ func (b *batch) setAside(r *Row, reason string, taken bool) step {
 func (b *batch) deleted(r *Row, firstLoad bool) step {
 	base := b.base[r.Key]
 	address := r.User.Email
-	if base != nil {
+	unsure, flown := b.flown[r.Key]
+	switch {
+	case base != nil:
 		address = base.Email
-	} else {
-		if r.Problem != "" || address == "" || b.owners[address.Key()] != "" {
-			return step{kind: isSame}
-		}
-		if firstLoad {
-			return step{kind: isSame, later: true}
-		}
+	case flown && unsure.Email != "":
+		address = unsure.Email
+	case firstLoad && r.Problem == "" && address != "" && !b.anothers(address, r.Key):
+		return step{kind: isSame, later: true}
+	}
+	if base == nil && (r.Problem != "" || address == "" || b.anothers(address, r.Key)) {
+		return step{kind: isSame}
 	}
 	u := b.users[address]
 	if base == nil && u == nil {
 		return step{kind: isSame}
 	}
 	st := step{kind: isGone, what: string(address), drop: []mail.Address{address}, leaver: address}
-	if f := b.flown[r.Key]; f.Email != "" && f.Email != address {
-		st.drop = append(st.drop, f.Email)
+	if flown && unsure.Email != "" && unsure.Email != address && !b.anothers(unsure.Email, r.Key) {
+		st.drop = append(st.drop, unsure.Email)
 	}
 	if u != nil {
-		st.leave = b.onlyThere(u, base == nil || base.Stands == yes)
+		st.leave = b.onlyThere(u, (base == nil || base.Stands == yes) && (!flown || unsure.Stands == yes))
 	}
 	return st
+}
+
+// anothers says whether another row has the address.
+func (b *batch) anothers(address mail.Address, key string) bool {
+	owner := b.owners[address.Key()]
+	return owner != "" && owner != key
 }
 
 // onlyThere is what the directory alone says that the user has left. toldYes says that
@@ -145,7 +153,7 @@ func (b *batch) live(r *Row) step {
 	}
 	old := b.users[had]
 	b.status(&st, &u, base, old)
-	if f := b.flown[r.Key]; f.Email != "" && f.Email != u.Email && f.Email != had {
+	if f := b.flown[r.Key]; f.Email != "" && f.Email != u.Email && f.Email != had && !b.anothers(f.Email, r.Key) {
 		st.from, st.drop = append(st.from, f.Email), append(st.drop, f.Email)
 	}
 	if had != u.Email {
