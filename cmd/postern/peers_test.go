@@ -56,7 +56,7 @@ func TestPeersSayWhatIsMissingInOneSentence(t *testing.T) {
 		}
 	}
 	check(nil, "make peers: ", "apt-get install", "swaks")
-	for _, name := range strings.Fields("gcc openssl swaks perl curl msmtp strace haproxy chromium node") {
+	for _, name := range strings.Fields("gcc openssl swaks perl curl msmtp strace haproxy chromium node mariadbd my_print_defaults") {
 		program(name, "")
 	}
 	program("npm", "echo 'npm error code E1' >&2; echo 'npm error network' >&2; exit 1")
