@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"postern/directory"
+	"postern/expand"
 	"postern/mail"
 	"postern/relay"
 	"postern/smtpd/dialogue"
@@ -45,6 +46,10 @@ type API struct {
 	Sessions func() iter.Seq[dialogue.Session]
 	// Lists are the ids of the configured lists.
 	Lists []string
+	// Configured are these lists, in the same order.
+	Configured []List
+	// Audience decides who gets the mail of a configured list that is accepted now.
+	Audience func(list string) (*expand.Audience, error)
 	// Answers says whether whoever leaves a list by hand is owed a notice of the result;
 	// nil: nobody is.
 	Answers func(list string) bool
@@ -97,6 +102,10 @@ func (a *API) Handler() http.Handler {
 		"GET /api/lanes":                     a.listLanes,
 		"POST /api/lanes/{name}/{action}":    a.actOnLane,
 		"GET /api/sessions":                  a.listSessions,
+		"GET /api/lists":                     a.listLists,
+		"GET /api/lists/{id}/count":          a.countList,
+		"GET /api/lists/{id}/sample":         a.sampleList,
+		"GET /api/lists/{id}/why/{email}":    a.whyOfList,
 		"POST /api/login-link":               a.loginLink,
 		"/":                                  nowhere,
 	} {
