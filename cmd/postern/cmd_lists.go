@@ -168,7 +168,8 @@ func printCount(w io.Writer, n *admin.ListCount) error {
 		return err
 	}
 	for _, field := range slices.Sorted(maps.Keys(n.Lacking)) {
-		if _, err := fmt.Fprintf(w, "%s: %d of those at whom the filter looked have nothing there that it can use; it counts as 0, false or the empty text.\n", clean(field), n.Lacking[field]); err != nil {
+		if _, err := fmt.Fprintf(w, "%s: %d of those at whom the filter looked %s nothing there that it can use; it counts as 0, false or the empty text.\n",
+			clean(field), n.Lacking[field], plural(n.Lacking[field], "has", "have")); err != nil {
 			return err
 		}
 	}
