@@ -15,6 +15,7 @@ import (
 
 	"postern/directory"
 	"postern/directory/mysqlsync"
+	"postern/expand"
 	"postern/mail"
 	"postern/relay"
 	"postern/smtpd/dialogue"
@@ -51,6 +52,10 @@ type API struct {
 	Sessions func() iter.Seq[dialogue.Session]
 	// Lists are the ids of the configured lists.
 	Lists []string
+	// Configured are these lists, in the same order.
+	Configured []List
+	// Audience decides who gets the mail of a configured list that is accepted now.
+	Audience func(list string) (*expand.Audience, error)
 	// Answers says whether whoever leaves a list by hand is owed a notice of the result;
 	// nil: nobody is.
 	Answers func(list string) bool
@@ -112,6 +117,10 @@ func (a *API) Handler() http.Handler {
 		"GET /api/sessions":                  a.listSessions,
 		"GET /api/sync":                      a.showSync,
 		"POST /api/sync":                     a.startSync,
+		"GET /api/lists":                     a.listLists,
+		"GET /api/lists/{id}/count":          a.countList,
+		"GET /api/lists/{id}/sample":         a.sampleList,
+		"GET /api/lists/{id}/why/{email}":    a.whyOfList,
 		"POST /api/login-link":               a.loginLink,
 		"/":                                  nowhere,
 	} {

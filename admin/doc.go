@@ -35,6 +35,10 @@
 //	POST  /api/suppressions/import   GET /api/suppressions/export   CSV
 //	POST  /api/spool/check    POST  /api/spool/compact    GET /api/spool/backup
 //	GET   /api/lanes          POST  /api/login-link
+//	GET   /api/lists                             as they are configured
+//	GET   /api/lists/ID/count                    who would get a mail now, and why the others not
+//	GET   /api/lists/ID/sample?n=                some of those who would
+//	GET   /api/lists/ID/why/EMAIL                whether one would
 //	GET   /api/sessions?address=&failed=         the last SMTP sessions, newest first
 //	GET   /api/sync           POST  /api/sync    {"dry_run", "reconcile", "force", "strangers"}
 //
@@ -46,8 +50,8 @@
 //
 // GET changes nothing. A form bears the session's token, and requests of other
 // origins are refused. A viewer sees messages, suppressions, lanes and the sync and has no
-// buttons; SMTP sessions, which show who connects, and the page of one person are for
-// administrators.
+// buttons; SMTP sessions, which show who connects, the lists and the page of one person
+// are for administrators.
 // Sessions live in memory, end after an hour without a request or twelve in all,
 // and a restart ends them. While no user has a password, `postern admin login`
 // prints a link that works once, for ten minutes, and only by its button.

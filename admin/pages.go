@@ -34,6 +34,7 @@ type Pages struct {
 	attempts attempts
 	hashing  chan struct{}
 	dryRun   dryRun
+	counting chan struct{} // who counts a list has put one in
 	once     sync.Once
 }
 
@@ -45,7 +46,7 @@ const maxForm = 64 << 10
 
 // Handler serves the pages, /healthz and, behind the same login, /api/.
 func (p *Pages) Handler() http.Handler {
-	p.once.Do(func() { p.hashing = make(chan struct{}, 2) })
+	p.once.Do(func() { p.hashing, p.counting = make(chan struct{}, 2), make(chan struct{}, 1) })
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /style.css", styleSheet)
@@ -61,6 +62,8 @@ func (p *Pages) Handler() http.Handler {
 	mux.Handle("GET /messages/{id}/copies/{seq}/html", p.inside(p.showHTML))
 	mux.Handle("GET /messages/{id}/copies/{seq}/eml", p.inside(p.showEML))
 	mux.Handle("POST /lanes/{name}/{action}", p.inside(p.actOnLane))
+	mux.Handle("GET /lists", p.inside(p.forAdmins(p.showLists)))
+	mux.Handle("POST /lists/{id}/count", p.inside(p.forAdmins(p.countList)))
 	mux.Handle("GET /sessions", p.inside(p.forAdmins(p.showSessions)))
 	mux.Handle("GET /sessions/{id}", p.inside(p.forAdmins(p.showSession)))
 	mux.Handle("GET /suppressions", p.inside(p.showSuppressions))
@@ -237,7 +240,7 @@ var layout = parsePages()
 
 func parsePages() map[string]*template.Template {
 	pages := make(map[string]*template.Template)
-	for _, name := range []string{"login", "link", "problem", "messages", "message", "copy", "sessions", "session", "suppressions", "suppression", "sync", "user"} {
+	for _, name := range []string{"login", "link", "problem", "messages", "message", "copy", "sessions", "session", "suppressions", "suppression", "sync", "user", "lists"} {
 		pages[name] = template.Must(template.New("layout.html").
 			ParseFS(files, "pages/layout.html", "pages/"+name+".html"))
 	}

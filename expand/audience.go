@@ -2,7 +2,7 @@ package expand
 
 import (
 	"context"
-	"crypto/sha256"
+	"hash/maphash"
 	"strings"
 	"time"
 
@@ -24,6 +24,11 @@ const (
 	Repeated                      // for Count alone: the same address, in another spelling, was met before
 	NumStandings  = iota
 )
+
+// String is a word for programs, such as "not-chosen".
+func (s Standing) String() string {
+	return []string{"receives", "not-subscribed", "left", "suppressed", "no-address", "not-chosen", "not-judged", "repeated"}[s]
+}
 
 // Verdict is what an Audience says of a user.
 type Verdict struct {
@@ -87,11 +92,11 @@ type Census struct {
 // Count judges everybody in the directory. each is told of every user and verdict,
 // progress after every page; both may be nil. What it says of who receives is what an
 // expansion would store now of a mail without placeholders: one copy for an address,
-// in however many spellings it is there. It takes some 30 octets of memory for each of
+// in however many spellings it is there. It takes some 15 octets of memory for each of
 // them. An error is the directory's, ctx's or each's.
 func (a *Audience) Count(ctx context.Context, store directory.Store, each func(*directory.User, Verdict) error, progress func(Census)) (Census, error) {
 	c := Census{Lacking: map[string]int{}}
-	met := map[[16]byte]struct{}{}
+	met := newKeys()
 	var at directory.Checkpoint
 	for {
 		page, err := store.Scan(ctx, at)
@@ -101,13 +106,8 @@ func (a *Audience) Count(ctx context.Context, store directory.Store, each func(*
 		for i := range page.Users {
 			u := &page.Users[i]
 			v := a.Judge(u)
-			if v.To != "" {
-				sum := sha256.Sum256([]byte(v.To.Key()))
-				key := [16]byte(sum[:16])
-				if _, again := met[key]; again {
-					v = Verdict{Standing: Repeated, Why: "has another spelling of an address that was met before"}
-				}
-				met[key] = struct{}{}
+			if v.To != "" && met.add(v.To.Key()) {
+				v = Verdict{Standing: Repeated, Why: "has another spelling of an address that was met before"}
 			}
 			c.add(a, u, v)
 			if each != nil {
@@ -136,4 +136,44 @@ func (c *Census) add(a *Audience, u *directory.User, v Verdict) {
 			c.Lacking[field]++
 		}
 	}
+}
+
+// keys is a set of addresses that remembers 64 bits of each, half the memory of a map:
+// two of a million are taken for one in one count of 30 million.
+type keys struct {
+	seed  maphash.Seed
+	slots []uint64 // a power of two of them; 0 is free
+	n     int
+}
+
+func newKeys() *keys { return &keys{seed: maphash.MakeSeed(), slots: make([]uint64, 1024)} }
+
+// add says whether the key was there before.
+func (k *keys) add(key string) (again bool) {
+	if k.n >= len(k.slots)/4*3 {
+		old := k.slots
+		k.slots = make([]uint64, 2*len(old))
+		for _, h := range old {
+			if h != 0 {
+				k.slots[k.place(h)] = h
+			}
+		}
+	}
+	h := max(maphash.String(k.seed, key), 1)
+	i := k.place(h)
+	if k.slots[i] == h {
+		return true
+	}
+	k.slots[i] = h
+	k.n++
+	return false
+}
+
+// place is where h stands, or belongs.
+func (k *keys) place(h uint64) int {
+	i := int(h) & (len(k.slots) - 1)
+	for k.slots[i] != 0 && k.slots[i] != h {
+		i = (i + 1) & (len(k.slots) - 1)
+	}
+	return i
 }

@@ -152,6 +152,18 @@ func TestCountTellsWhatIsMissingAndHowFarItIs(t *testing.T) {
 	}
 }
 
+func TestCountTellsThousandsOfAddressesApart(t *testing.T) {
+	pages := [][]directory.User{kims(5000), nil}
+	for _, u := range pages[0] {
+		pages[1] = append(pages[1], kim(strings.ToUpper(string(u.Email)), "Kim"))
+	}
+	_, _, s := newExpander(t, promo(), pages...)
+	c, err := audience(t, "").Count(t.Context(), s, nil, nil)
+	if err != nil || c.By[expand.Receives] != 5000 || c.By[expand.Repeated] != 5000 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
 func TestCountEndsWithWhatFails(t *testing.T) {
 	_, _, s := newExpander(t, promo(), kims(3), kims(3))
 	full := errors.New("full")

@@ -218,6 +218,15 @@ func (f *Filter) Match(u *directory.User, now time.Time) (matched bool, err erro
 	return is, nil
 }
 
+// Looks gives what u has in the fields at which the filter looks, as text.
+func (f *Filter) Looks(u *directory.User) map[string]string {
+	values := make(map[string]string, len(f.vars))
+	for _, v := range f.vars {
+		values[v.field] = f.fields.Value(u, v.field)
+	}
+	return values
+}
+
 // Lacks names the fields at which the filter looks and in which u has nothing, or
 // nothing of their type: Match takes 0, false or the empty text for them.
 func (f *Filter) Lacks(u *directory.User) (fields []string) {

@@ -223,7 +223,9 @@ func (a *App) buildPages(fields *expand.Fields) error {
 	api := newAPI(a.spool, a.store, a.index, a.renderer.preview, a.log)
 	api.Lanes, api.PauseLane, api.ResumeLane = a.lanes, a.relay.PauseLane, a.relay.ResumeLane
 	api.Sessions = func() iter.Seq[dialogue.Session] { return a.smtp.Sessions().Sessions() }
-	a.consents.serve(api, func() (*expand.Fields, error) { return fields, nil })
+	known := func() (*expand.Fields, error) { return fields, nil }
+	a.consents.serve(api, known)
+	a.cfg.serveLists(api, a.index, known)
 	a.cfg.vocabularyOf(api, fields)
 	api.Learn = a.learns(fields)
 	if a.sync != nil {

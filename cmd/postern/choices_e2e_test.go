@@ -97,6 +97,7 @@ func (g *gateway) announce(list, id string) {
 // A person leaves in one click, comes back by the page, and leaves by mail; the ledger
 // has each step with what they were shown.
 func TestARecipientLeavesAndComesBack(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, list("news", "")+list("hidden", "listed = false")+maildirLane)
 	g.csv("a@example.net,A,Female,true", "b@example.net,B,Female,true")
 	g.serve()
@@ -329,6 +330,7 @@ var confirmation = regexp.MustCompile(`http://[^ <>]+/c/[A-Za-z0-9_-]+`)
 
 // Whoever called a mail spam comes back only by the link in a mail to them.
 func TestAComplainantComesBackByAMail(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, list("news", "")+maildirLane)
 	g.csv("a@example.net,A,Female,true")
 	g.serve()

@@ -75,6 +75,7 @@ func TestOutlookAndPowerShellSubmit(t *testing.T) {
 }
 
 func TestOutlookSendsAgainWhenThe250WasLost(t *testing.T) {
+	t.Parallel()
 	s := openShop(t, maildirLane)
 	s.csv("a@example.net,김민,Female,true")
 	s.serve()
@@ -141,6 +142,7 @@ func TestExchangeSendsChunks(t *testing.T) {
 }
 
 func TestNodemailerSendsPicturesOverPooledConnections(t *testing.T) {
+	t.Parallel()
 	s := openShop(t, maildirLane)
 	s.csv("a@example.net,김민,Female,true")
 	s.serve()

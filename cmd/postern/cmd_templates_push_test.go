@@ -162,6 +162,7 @@ func sameFiles(t *testing.T, a, b string) {
 }
 
 func TestTemplatesArePushedAndPulledOnce(t *testing.T) {
+	t.Parallel()
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)

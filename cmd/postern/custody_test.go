@@ -22,6 +22,7 @@ import (
 // TestKilledAtAnyMomentEveryCopyGoes kills the gateway again and again while it
 // sends 2,000 copies: all arrive, and twice only what was under way at a kill.
 func TestKilledAtAnyMomentEveryCopyGoes(t *testing.T) {
+	t.Parallel()
 	const users, kills, concurrency = 2000, 8, 10
 	r := startRecorder(t)
 	g := newGateway(t, "[relay]\nuncertain_wait = \"1s\"\n"+smtpLane(r.addr))

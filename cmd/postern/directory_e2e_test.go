@@ -153,6 +153,7 @@ func (d *dynamo) config(segments int) string {
 }
 
 func TestTheOldUserTable(t *testing.T) {
+	t.Parallel()
 	const segments = 4
 	d := startDynamo(t)
 	fat := str(strings.Repeat("x", 240_000)) // five fill a page of 1 MB
@@ -293,6 +294,7 @@ func TestDynamoDBIsAwayAfterThe250(t *testing.T) {
 // The gateway is killed again and again in mid-expansion: nobody twice, nobody
 // skipped, and no page from the start again.
 func TestKilledInMidExpansion(t *testing.T) {
+	t.Parallel()
 	const users, kills, segments, page = 3000, 4, 4, 60
 	d := startDynamo(t)
 	items := make([]item, users)

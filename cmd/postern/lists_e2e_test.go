@@ -392,6 +392,7 @@ func TestRetentionDropsMessagesAndFiles(t *testing.T) {
 
 // An upstream that is away in mid-campaign costs no attempt, no copy, no double.
 func TestAnUpstreamGoesAwayAndComesBack(t *testing.T) {
+	t.Parallel()
 	const users = 200
 	r := startRecorder(t)
 	g := newGateway(t, smtpLane(r.addr))

@@ -95,6 +95,7 @@ func (g *gateway) logged(words ...string) {
 }
 
 func TestTheSenderGetsABounceInTheirLanguage(t *testing.T) {
+	t.Parallel()
 	for language, want := range map[string][2]string{
 		"ko": {"주문 확인", "메일 주소"},
 		"en": {"주문 확인", "address does not exist"},
@@ -154,6 +155,7 @@ func TestAListsFailuresAreToldOnce(t *testing.T) {
 // TestKilledAroundANotice kills the gateway when a copy has failed, and when its
 // notice is on disk: after that the sender has one notice each time.
 func TestKilledAroundANotice(t *testing.T) {
+	t.Parallel()
 	r := refusing(t)
 	g := newGateway(t, "[relay]\nuncertain_wait = \"1s\"\n"+smtpLane(r.addr))
 	for i, words := range [][]string{{"not sent", "state=failed"}, {"notice accepted"}} {
@@ -180,6 +182,7 @@ func TestKilledAroundANotice(t *testing.T) {
 
 // TestANoticeThatFailsIsNotTold: the sender's own address is refused.
 func TestANoticeThatFailsIsNotTold(t *testing.T) {
+	t.Parallel()
 	r := refusing(t)
 	g := newGateway(t, "[notices]\nfrom = \"nobody@example.com\"\n"+smtpLane(r.addr))
 	g.serve()

@@ -34,7 +34,9 @@ func openOffline(cfg *Config, log *slog.Logger) (http.Handler, io.Closer, error)
 	}
 	api := newAPI(o.spool, o.store, o.index, newRenderer(cfg, o.spool, keyring).preview, log)
 	api.Compact = o.compact
-	newConsents(cfg, o.spool, o.index, o.store, keyring, log).serve(api, func() (*expand.Fields, error) { return cfg.fields(o.index) })
+	known := func() (*expand.Fields, error) { return cfg.fields(o.index) }
+	newConsents(cfg, o.spool, o.index, o.store, keyring, log).serve(api, known)
+	cfg.serveLists(api, o.index, known)
 	fields, err := cfg.fields(o.index)
 	if err != nil {
 		return nil, nil, errors.Join(err, o.Close())

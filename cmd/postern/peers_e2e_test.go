@@ -130,10 +130,12 @@ func (s *shop) ways() []way {
 type client func(t *testing.T, g *gateway, w way, subject string) *exec.Cmd
 
 func TestClientsSubmit(t *testing.T) {
+	t.Parallel()
 	submitted(t, map[string]client{"swaks": swaks, "msmtp": msmtp, "smtplib": smtplib, "nodemailer": nodemailer, "curl": curl})
 }
 
 func TestAWrongPasswordIsSaid(t *testing.T) {
+	t.Parallel()
 	s := openShop(t, maildirLane)
 	s.serve()
 	wrong := exec.Command(peer.Command(t, "swaks"), "--server", "127.0.0.1", "--port", s.starttls, "--tls", "--auth", "LOGIN", "--auth-user", "marketer@example.com",

@@ -20,6 +20,7 @@ import (
 // through it with STARTTLS and AUTH, and Received has their own address. What
 // their address may do on this machine it may not do through a proxy.
 func TestHAProxy(t *testing.T) {
+	t.Parallel()
 	submission, v1, v2 := peer.Port(t), peer.Port(t), peer.Port(t)
 	g := newGateway(t, "")
 	g.certify()

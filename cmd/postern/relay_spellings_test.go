@@ -171,6 +171,7 @@ func (k *speaker) refused(line string) {
 // TestNoSpellingRelays: whoever has no right to relay reaches nobody, and nobody
 // at all goes by a route in disguise. Nothing of it is kept or leaves.
 func TestNoSpellingRelays(t *testing.T) {
+	t.Parallel()
 	s := openStage(t)
 	for _, who := range []struct {
 		name, from, auth string
@@ -214,6 +215,7 @@ func TestNoSpellingRelays(t *testing.T) {
 // TestNoTrickMakesAStrangerSomebody: what a stranger says of himself, before or
 // beside RCPT, gives him nothing.
 func TestNoTrickMakesAStrangerSomebody(t *testing.T) {
+	t.Parallel()
 	s := openStage(t)
 	for name, lines := range map[string][]string{
 		"our name":               {"EHLO gw.example.com", "MAIL FROM:<marketer@example.com>"},
@@ -270,6 +272,7 @@ func TestNoTrickMakesAStrangerSomebody(t *testing.T) {
 // TestNobodyLearnsWhoIsHere: VRFY, EXPN and a stranger's RCPT answer alike for
 // what is here and what is not.
 func TestNobodyLearnsWhoIsHere(t *testing.T) {
+	t.Parallel()
 	s := openStage(t)
 	k := s.speaker(t, "", "127.0.5.9")
 	k.must("EHLO x", "250")

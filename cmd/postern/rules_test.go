@@ -66,6 +66,7 @@ func TestEveryRuleHasItsDialogue(t *testing.T) {
 
 // TestRules plays every dialogue of testdata/rules against the real program.
 func TestRules(t *testing.T) {
+	t.Parallel()
 	slow := make(chan error, 1)
 	guessed := openStage(t) // where the answers are slow, so beside the others
 	go func() { slow <- guessed.play("testdata/rules/wrong-passwords.txt") }()

@@ -30,6 +30,7 @@ type commandLine struct {
 	Preview   previewCmd   `cmd:"" help:"Show what a mail to a list becomes, and what is odd in it."`
 	Users     usersCmd     `cmd:"" help:"Import, export, list, show and change the users of the directory."`
 	Sync      syncCmd      `cmd:"" help:"Bring users from a table of MySQL into the directory, and keep them in step."`
+	Lists     listsCmd     `cmd:"" help:"List the lists, and see who would get a mail to one, and who not."`
 	Suppress  suppressCmd  `cmd:"" help:"Look at the addresses that get no mail, and add, lift, import or export them."`
 	OptOut    optoutCmd    `cmd:"" name:"optout" help:"Change the key of unsubscribe links, and write the public pages and letters for editing."`
 	Ledger    ledgerCmd    `cmd:"" help:"Verify or export the ledger of consents and refusals."`
