@@ -56,6 +56,7 @@ func TestSyncFromMySQL(t *testing.T) {
 		{"killed in the first load", syncKilled},
 		{"who leaves here stays away", syncAndChoices},
 		{"by way of S3 into DynamoDB", syncByBucket},
+		{"the old system's tables", syncOldTables},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()
