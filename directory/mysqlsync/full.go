@@ -12,7 +12,6 @@ import (
 // load is the first load, from the key where it stands.
 func (p *pass) load(ctx context.Context) error {
 	p.begins("reading", 0)
-	p.blind = p.at.Empty
 	if p.at.Stage == nil || !p.at.Stage.All {
 		err := p.byKey(ctx, p.at.After, func(e *edit, after string) {
 			e.place.After = after
@@ -33,10 +32,13 @@ func (p *pass) load(ctx context.Context) error {
 	return p.s.cfg.State.write(e)
 }
 
+// stages says whether the first load is writing chunks into the staging.
+func (p *pass) stages() bool { return p.at.Stage != nil && !p.at.Stage.All && !p.at.Loaded }
+
 // stager writes the new users of a chunk to the staging; nil when they go straight into
 // the directory.
 func (p *pass) stager(ctx context.Context) func([]directory.User) error {
-	if p.at.Stage == nil || p.at.Stage.All || p.at.Loaded {
+	if !p.stages() {
 		return nil
 	}
 	return func(users []directory.User) error {
@@ -129,7 +131,7 @@ func (p *pass) settleLater(ctx context.Context) error {
 		for i := range keys {
 			rows[i] = Row{Key: keys[i], Deleted: true, User: directory.User{Email: addresses[i]}}
 		}
-		b, err := p.s.gather(ctx, rows, nil, false)
+		b, err := p.s.gather(ctx, rows, nil, false, false)
 		if err != nil {
 			return err
 		}

@@ -22,8 +22,8 @@ type pass struct {
 	last    time.Time           // when progress was told
 	step    time.Time           // when the step began
 	looking bool                // nothing is written
-	blind   bool                // the directory has none of the users
-	vacant  bool                // this pass has seen it empty
+	vacant  bool                // this pass began with an empty directory, or one that has no table yet
+	blind   bool                // and so it is not asked
 	known   int                 // users, for the tripwire
 	flown   map[string]flight   // what the last chunk was about to write, when it was cut off
 	met     map[uint64]struct{} // keys of the rows that were read, when gone ones are looked for
@@ -57,14 +57,14 @@ func (p *pass) run(ctx context.Context) error {
 		p.report.Counts, p.report.Samples, p.bad = Counts{}, map[string][]Sample{}, nil
 		p.at.Looked = true
 	}
-	p.looking, p.blind, p.flown = false, false, nil
+	p.looking, p.blind, p.flown = false, empty, nil
 	p.hear(ctx)
 	if err := p.land(ctx); err != nil {
 		return err
 	}
 	switch p.report.Kind {
 	case FirstLoad:
-		if err := p.begin(ctx, empty); err != nil {
+		if err := p.begin(ctx); err != nil {
 			return err
 		}
 		if err := p.load(ctx); err != nil {
@@ -163,7 +163,7 @@ func (p *pass) tripwire() error {
 
 // begin notes where a first load begins, before it reads the first row: what changes in the
 // meantime is read after it, from there.
-func (p *pass) begin(ctx context.Context, empty bool) error {
+func (p *pass) begin(ctx context.Context) error {
 	if p.at.Start != nil {
 		return nil
 	}
@@ -178,7 +178,7 @@ func (p *pass) begin(ctx context.Context, empty bool) error {
 	if newest.After(now) {
 		newest = now
 	}
-	p.at.Start, p.at.Empty, p.at.Shape = &Mark{Updated: newest}, empty, p.s.cfg.Shape
+	p.at.Start, p.at.Shape = &Mark{Updated: newest}, p.s.cfg.Shape
 	if p.s.cfg.Staging != nil {
 		p.at.Stage = &stage{Prefix: fmt.Sprintf("postern-sync/%s/", time.Now().UTC().Format("20060102-150405.000000"))}
 	}
@@ -189,7 +189,15 @@ func (p *pass) begin(ctx context.Context, empty bool) error {
 // what is remembered with them.
 func (p *pass) take(ctx context.Context, rows []Row, note func(*edit)) error {
 	p.report.Read += len(rows)
-	b, err := p.s.gather(ctx, rows, p.flown, p.blind)
+	done := int64(len(rows))
+	if p.stages() { // what is in a chunk already is brought by the changes behind the load
+		known, err := p.s.cfg.State.known(keysOf(rows))
+		if err != nil {
+			return err
+		}
+		rows = slices.DeleteFunc(rows, func(r Row) bool { return known[r.Key] != nil })
+	}
+	b, err := p.s.gather(ctx, rows, p.flown, p.blind, p.stages())
 	if err != nil {
 		return err
 	}
@@ -201,7 +209,7 @@ func (p *pass) take(ctx context.Context, rows []Row, note func(*edit)) error {
 	}
 	if !p.looking {
 		for i := range steps {
-			if st := &steps[i]; st.put != nil && p.blind && p.vacant { // and no chunk is written again
+			if st := &steps[i]; st.put != nil && p.blind { // and no chunk is written again
 				st.put.New = st.kind == isNew
 			}
 		}
@@ -215,7 +223,7 @@ func (p *pass) take(ctx context.Context, rows []Row, note func(*edit)) error {
 		}
 	}
 	p.tally(steps)
-	p.report.Done += int64(len(rows))
+	p.report.Done += done
 	p.show(false)
 	return nil
 }

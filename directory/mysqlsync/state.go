@@ -80,7 +80,6 @@ type place struct {
 	Loaded bool      `json:"loaded"`          // the first load is done
 	Start  *Mark     `json:"start,omitempty"` // of a first load that has begun: where the changes begin that it may miss
 	Looked bool      `json:"looked,omitempty"`
-	Empty  bool      `json:"empty,omitempty"` // the directory was when the first load began
 	After  string    `json:"after,omitempty"` // key of the last row that it has read
 	Stage  *stage    `json:"stage,omitempty"`
 	Mark   time.Time `json:"mark,omitzero"`
