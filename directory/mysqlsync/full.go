@@ -262,7 +262,7 @@ func (p *pass) readDirectory(ctx context.Context, before bool) error {
 }
 
 func (p *pass) noteSpelling(users []directory.User) error {
-	e := newEdit(&p.at)
+	e := &edit{spelt: map[string]mail.Address{}} // and no place: that is of a pass which writes
 	for i := range users {
 		if key := users[i].Email.Key(); key != string(users[i].Email) {
 			e.spelt[key] = users[i].Email

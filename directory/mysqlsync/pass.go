@@ -441,9 +441,6 @@ func (p *pass) end(err error) (Report, error) {
 		if readErr == nil {
 			r := p.report
 			at.Last = &r
-			if at.Origin == "" {
-				at.Origin = p.s.cfg.Origin
-			}
 			if err == nil {
 				at.Good = r.Began
 			}

@@ -76,7 +76,7 @@ func (s *Syncer) Run(ctx context.Context, o Options, progress func(Report)) (Rep
 		return Report{}, err
 	}
 	switch {
-	case at.Origin == "":
+	case at.Start == nil: // nothing was read yet
 		at.Origin = s.cfg.Origin
 	case at.Origin != s.cfg.Origin:
 		return Report{}, mail.Refuse(0, "", "the state of the sync is of %s, and the configuration names %s: "+
