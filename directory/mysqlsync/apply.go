@@ -174,6 +174,9 @@ func remember(e *edit, b *batch, steps []step) {
 			e.aside[key] = nil
 		case st.aside != nil:
 			e.aside[key] = st.aside
+			if st.seen != nil && *st.seen != *base {
+				e.rows[key] = st.seen
+			}
 		case st.seen != nil && (base == nil || *st.seen != *base):
 			e.rows[key] = st.seen
 			e.aside[key] = nil

@@ -74,7 +74,29 @@ func (b *batch) setAside(r *Row, reason string, taken bool) step {
 	if email == "" {
 		email = string(r.User.Email)
 	}
-	return step{kind: isBad, what: reason, aside: &aside{Email: email, Reason: reason, Taken: taken, Since: b.now.UTC()}, seen: b.base[r.Key]}
+	st := step{row: r, kind: isBad, what: reason, aside: &aside{Email: email, Reason: reason, Taken: taken, Since: b.now.UTC()}, seen: b.base[r.Key]}
+	b.unsubscribe(&st)
+	return st
+}
+
+// unsubscribe takes one thing from a row that is set aside, because nobody may wait for it: that
+// MySQL says "subscribed" no more.
+func (b *batch) unsubscribe(st *step) {
+	base, says := st.seen, stands(&st.row.User)
+	if base == nil || base.Stands != yes || says == yes || says == unasked {
+		return
+	}
+	address := base.Email
+	if f := b.flown[st.row.Key]; f.Email != "" && b.users[address] == nil {
+		address = f.Email
+	}
+	now := *base
+	now.Stands, st.seen = says, &now
+	u, old := directory.User{Email: address}, b.users[address]
+	b.status(st, &u, base, old)
+	if old != nil || b.users == nil {
+		st.put = &u
+	}
 }
 
 // deleted takes a row's user out of the directory. One that was never seen may be in

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -233,27 +234,38 @@ func (p *pass) do(ctx context.Context, b *batch, steps []step, e *edit) error {
 	if err := p.s.tellIndex(ctx, b, steps); err != nil {
 		return err
 	}
+	unsure := p.unsure(steps)
 	if flying := flights(steps); len(flying) > 0 {
-		for _, f := range p.flown { // still unsure
-			if _, in := b.in[f.Key]; !in {
-				flying = append(flying, f)
-			}
-		}
-		if err := p.s.cfg.State.write(&edit{flight: flying}); err != nil {
+		if err := p.s.cfg.State.write(&edit{flight: append(flying, unsure...)}); err != nil {
 			return err
 		}
 	}
 	if err := p.s.apply(ctx, steps, p.stager(ctx)); err != nil {
 		return err
 	}
-	e.flight = []flight{}
+	e.flight = unsure
 	if err := p.s.cfg.State.write(e); err != nil {
 		return err
+	}
+	p.flown = map[string]flight{}
+	for _, f := range unsure {
+		p.flown[f.Key] = f
 	}
 	if slices.ContainsFunc(steps, func(st step) bool { return st.consent }) {
 		p.hear(ctx)
 	}
 	return nil
+}
+
+// unsure gives what the steps leave as unsure as it was: a row that is set aside is not written.
+func (p *pass) unsure(steps []step) []flight {
+	left := maps.Clone(p.flown)
+	for i := range steps {
+		if steps[i].aside == nil {
+			delete(left, steps[i].row.Key)
+		}
+	}
+	return slices.AppendSeq([]flight{}, maps.Values(left))
 }
 
 // hear lets the directory hear what the index has to say of what came before: an older
@@ -289,13 +301,7 @@ func (p *pass) land(ctx context.Context) error {
 			rows = append(rows, Row{Key: f.Key, Deleted: true, User: directory.User{Email: f.Email}})
 		}
 	}
-	if err := p.take(ctx, rows, nil); err != nil {
-		return err
-	}
-	if !p.looking {
-		p.flown = nil
-	}
-	return nil
+	return p.take(ctx, rows, nil)
 }
 
 // changes reads what has changed since the mark, what has no time, and the rows that wait for
