@@ -59,7 +59,9 @@ func (p *pass) run(ctx context.Context) error {
 		p.at.Looked = true
 	}
 	p.looking, p.blind, p.flown = false, empty, nil
-	p.hear(ctx)
+	if err := p.hear(ctx); err != nil {
+		return err
+	}
 	if err := p.land(ctx); err != nil {
 		return err
 	}
@@ -252,7 +254,7 @@ func (p *pass) do(ctx context.Context, b *batch, steps []step, e *edit) error {
 		p.flown[f.Key] = f
 	}
 	if slices.ContainsFunc(steps, func(st step) bool { return st.consent }) {
-		p.hear(ctx)
+		return p.hear(ctx)
 	}
 	return nil
 }
@@ -269,12 +271,18 @@ func (p *pass) unsure(steps []step) []flight {
 }
 
 // hear lets the directory hear what the index has to say of what came before: an older
-// consent must not arrive after MySQL's later "no". A directory that is away fails the
-// pass itself.
-func (p *pass) hear(ctx context.Context) {
-	if _, err := p.s.cfg.Index.Replay(ctx, p.s.cfg.Store); err != nil {
-		p.s.cfg.Log.Debug("before the sync, the directory could not be told all opt-outs", "error", err)
+// consent must not arrive after MySQL's later "no". What the directory refuses for good is no
+// reason to wait; one that has no table yet hears nothing.
+func (p *pass) hear(ctx context.Context) error {
+	if p.blind {
+		return nil
 	}
+	_, err := p.s.cfg.Index.Replay(ctx, p.s.cfg.Store)
+	if err != nil && ctx.Err() == nil && mail.ClassOf(err) == mail.Permanent {
+		p.s.cfg.Log.Warn("before the sync, the directory refused to be told some opt-outs", "error", err)
+		return nil
+	}
+	return err
 }
 
 // land writes the rows anew whose writing was cut off in the last pass.
