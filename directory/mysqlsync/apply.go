@@ -113,7 +113,7 @@ func (s *Syncer) tellIndex(ctx context.Context, b *batch, steps []step) error {
 			return err
 		}
 		lists := append(slices.Clone(left), directory.AllLists)
-		if err := index.Agreed(ctx, st.row.User.Email, lists, st.row.Consent, ev); err != nil {
+		if err := index.Agreed(ctx, st.row.User.Email, lists, st.agreed, ev); err != nil {
 			return err
 		}
 		left, err = index.Left(st.row.User.Email)

@@ -212,7 +212,8 @@ func (b *batch) same(r *Row, base *seen) bool {
 }
 
 // news says whether the row's consent is one: the index has not heard it yet. One that is
-// given by who is not subscribed, or in the future, counts when that has passed.
+// given by who is not subscribed, or in the future, counts when that has passed; the latter as
+// of when it was read first.
 func (b *batch) news(r *Row, base *seen) bool {
 	s := stands(&r.User)
 	return (s == yes || s == unasked) && !r.Consent.IsZero() && !r.Consent.After(b.now) && (base == nil || r.Consent.After(base.Consent))

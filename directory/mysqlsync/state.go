@@ -55,6 +55,8 @@ type seen struct {
 	Stands  standing     `json:"s,omitempty"`
 	Consent time.Time    `json:"c,omitzero"` // the latest that was told to the index
 	Hash    uint64       `json:"h"`          // of the attributes
+	Ahead   time.Time    `json:"a,omitzero"` // a consent whose time was yet to come
+	Met     time.Time    `json:"m,omitzero"` // when that was read first: so it was given before
 }
 
 // flight is what a chunk that was cut off was about to write for a row: whether it is
