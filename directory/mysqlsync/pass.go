@@ -30,6 +30,7 @@ type pass struct {
 	met     map[uint64]struct{} // keys of the rows that were read, when gone ones are looked for
 	bad     map[uint64]struct{} // keys of those set aside: a pass may meet them again, and counts them once
 	lost    map[uint64]struct{} // keys of those that a look has counted: it may meet them twice
+	moving  int                 // of them, those who would get another address and stay subscribed
 }
 
 func (p *pass) kind() string {
@@ -118,7 +119,7 @@ func (p *pass) directoryIsEmpty(ctx context.Context) (bool, error) {
 // look is the pass without a write. The error is the tripwire's, or that of a reader.
 func (p *pass) look(ctx context.Context) error {
 	p.begins("looking", 0)
-	p.lost = map[uint64]struct{}{}
+	p.lost, p.moving = map[uint64]struct{}{}, 0
 	defer func() { p.lost = nil }()
 	err := p.land(ctx)
 	if err != nil {
@@ -148,12 +149,12 @@ func (p *pass) tripwire() error {
 	if p.o.Strangers {
 		out += p.report.Strangers
 	}
-	n := out + off
+	n := out + off + p.moving
 	if n <= fewAreFine && n < p.known || float64(n) <= p.s.cfg.Tripwire*float64(p.known) || n < 2 {
 		return nil
 	}
-	said := fmt.Sprintf("%d of %d users would be taken out and %d unsubscribed, more than sync.tripwire = %g allows: nothing was changed; "+
-		"see what `postern sync --dry-run` says, mend the table or [sync], or let it happen with `postern sync --force`", out, p.known, off, p.s.cfg.Tripwire)
+	said := fmt.Sprintf("%d of %d users would be taken out, %d unsubscribed, and %d would get another address, more than sync.tripwire = %g allows: nothing was changed; "+
+		"see what `postern sync --dry-run` says, mend the table or [sync], or let it happen with `postern sync --force`", out, p.known, off, p.moving, p.s.cfg.Tripwire)
 	if p.o.DryRun {
 		p.report.Tripwire = said
 		return nil
