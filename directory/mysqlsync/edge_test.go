@@ -272,3 +272,48 @@ func TestTheTripwireKnowsWhoGetsAnotherAddress(t *testing.T) {
 	}
 	w.pass(mysqlsync.Options{Force: true})
 }
+
+// A user whose row is set aside is in MySQL, and no stranger.
+func TestWhoseRowIsSetAsideIsNoStranger(t *testing.T) {
+	w := newWorld(t)
+	w.put(directory.User{Email: "User1@example.com", Subscribed: true}, directory.User{Email: "test@example.com", Subscribed: true})
+	w.shop(3)
+	w.table.edit(1, func(p *person) { p.problem = "the name is too long" })
+	w.pass(mysqlsync.Options{})
+	if r := w.pass(mysqlsync.Options{Reconcile: true, Strangers: true}); r.Strangers != 1 {
+		t.Errorf("%+v", r.Counts)
+	}
+	w.wants(map[string]string{"User1@example.com": both, "user2@example.com": both, "user3@example.com": both})
+}
+
+// Who leaves while their new user is written is told to the directory too.
+func TestWhoLeavesWhileTheyAreWritten(t *testing.T) {
+	w := newWorld(t)
+	w.shop(3)
+	cfg := w.cfg
+	cfg.Store = &late{w.store, func() {
+		w.leave("user2@example.com", "promo")
+		w.hear() // and finds nobody
+	}}
+	var err error
+	w.sync, err = mysqlsync.New(cfg)
+	w.must(err)
+	w.pass(mysqlsync.Options{})
+	if u := w.user("user2@example.com"); u.Receives("promo") {
+		t.Errorf("other programs are told %+v", u)
+	}
+}
+
+// late is a directory before whose first write something happens.
+type late struct {
+	directory.Store
+	first func()
+}
+
+func (l *late) Put(ctx context.Context, users []directory.User) error {
+	if l.first != nil {
+		l.first()
+		l.first = nil
+	}
+	return l.Store.Put(ctx, users)
+}

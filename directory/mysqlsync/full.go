@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"strings"
 
 	"postern/directory"
 	"postern/mail"
@@ -114,7 +115,10 @@ func (p *pass) loadChunk(ctx context.Context, name string) error {
 		}
 		users[i].OptOut = directory.Union(users[i].OptOut, left)
 	}
-	return p.s.write(ctx, users, nil)
+	if err := p.s.write(ctx, users, nil); err != nil {
+		return err
+	}
+	return p.s.meanwhile(ctx, users)
 }
 
 // settleLater takes those out of an older directory whose row is deleted, now that it is
@@ -238,6 +242,13 @@ func keyHash(key string) uint64 {
 // reconcile it finds the strangers, whom no row has brought.
 func (p *pass) readDirectory(ctx context.Context, before bool) error {
 	var at directory.Checkpoint
+	var aside map[string]struct{}
+	if !before {
+		var err error
+		if aside, err = p.s.asideAddresses(); err != nil {
+			return err
+		}
+	}
 	users := 0
 	for {
 		page, err := p.s.cfg.Store.Scan(ctx, at)
@@ -248,7 +259,7 @@ func (p *pass) readDirectory(ctx context.Context, before bool) error {
 		if before {
 			err = p.noteSpelling(page.Users)
 		} else {
-			err = p.strangers(ctx, page.Users)
+			err = p.strangers(ctx, page.Users, aside)
 		}
 		if err != nil {
 			return err
@@ -274,7 +285,25 @@ func (p *pass) noteSpelling(users []directory.User) error {
 	return p.s.cfg.State.write(e)
 }
 
-func (p *pass) strangers(ctx context.Context, users []directory.User) error {
+// asideAddresses are the normalised addresses of the rows that are set aside: MySQL has these
+// people, and they are no strangers.
+func (s *Syncer) asideAddresses() (map[string]struct{}, error) {
+	addresses, after := map[string]struct{}{}, ""
+	for {
+		keys, asides, err := walk[aside](s.cfg.State, asideBucket, after, 1000)
+		if err != nil || len(keys) == 0 {
+			return addresses, err
+		}
+		after = keys[len(keys)-1]
+		for _, a := range asides {
+			if address, err := mail.ParseAddress(strings.TrimSpace(a.Email)); err == nil {
+				addresses[address.Key()] = struct{}{}
+			}
+		}
+	}
+}
+
+func (p *pass) strangers(ctx context.Context, users []directory.User, aside map[string]struct{}) error {
 	keys := make([]string, len(users))
 	for i := range users {
 		keys[i] = users[i].Email.Key()
@@ -286,7 +315,7 @@ func (p *pass) strangers(ctx context.Context, users []directory.User) error {
 	b := &batch{cfg: &p.s.cfg, left: map[mail.Address][]string{}}
 	var steps []step
 	for i := range users {
-		if owners[keys[i]] != "" {
+		if _, is := aside[keys[i]]; is || owners[keys[i]] != "" {
 			continue
 		}
 		p.report.Strangers++
