@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -316,4 +317,44 @@ func (l *late) Put(ctx context.Context, users []directory.User) error {
 		l.first = nil
 	}
 	return l.Store.Put(ctx, users)
+}
+
+// A look at a first load counts no one as gone whose address another row has, wherever that is.
+func TestALookBeforeAFirstLoadKnowsWhoRegisteredAnew(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.Tripwire = 0.2
+	w.open()
+	for id := 1; id <= 10; id++ {
+		email := fmt.Sprintf("user%d@example.com", id)
+		w.put(directory.User{Email: mail.Address(email), Subscribed: true})
+		w.table.set(person{id: id, email: email, status: "no", deleted: true})
+		w.table.set(person{id: 100 + id, email: email, status: "yes"})
+	}
+	w.table.set(person{id: 50, email: "gone@example.com", deleted: true})
+	w.put(directory.User{Email: "gone@example.com", Subscribed: true})
+	if r := w.pass(mysqlsync.Options{DryRun: true}); r.Gone != 1 || r.Tripwire != "" {
+		t.Errorf("%+v %s", r.Counts, r.Tripwire)
+	}
+	if r := w.pass(mysqlsync.Options{}); r.Gone != 1 {
+		t.Errorf("%+v", r.Counts)
+	}
+}
+
+// The file of rejects says since when a row is set aside, not when it was last met.
+func TestARowIsSetAsideSinceTheFirstTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.shop(3)
+		w.table.edit(1, func(p *person) { p.problem = "the name is too long" })
+		w.pass(mysqlsync.Options{})
+		first, err := os.ReadFile(w.cfg.Rejects)
+		w.must(err)
+		time.Sleep(time.Hour)
+		w.pass(mysqlsync.Options{})
+		again, err := os.ReadFile(w.cfg.Rejects)
+		w.must(err)
+		if string(first) != string(again) {
+			t.Errorf("first\n%s\nand then\n%s", first, again)
+		}
+	})
 }

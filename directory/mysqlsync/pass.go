@@ -31,6 +31,8 @@ type pass struct {
 	bad     map[uint64]struct{} // keys of those set aside: a pass may meet them again, and counts them once
 	lost    map[uint64]struct{} // keys of those that a look has counted: it may meet them twice
 	moving  int                 // of them, those who would get another address and stay subscribed
+	lives   map[uint64]struct{} // in a look before a first load, the addresses that rows have
+	later   []step              // and the rows that it would take out at its end
 }
 
 func (p *pass) kind() string {
@@ -127,9 +129,15 @@ func (p *pass) look(ctx context.Context) error {
 	}
 	switch p.report.Kind {
 	case FirstLoad:
+		p.lives = map[uint64]struct{}{}
 		if err = p.readDirectory(ctx, true); err == nil {
 			err = p.byKey(ctx, "", nil)
 		}
+		p.tally(slices.DeleteFunc(p.later, func(st step) bool {
+			_, is := p.lives[keyHash(st.row.User.Email.Key())]
+			return is
+		}))
+		p.lives, p.later = nil, nil
 	case Reconcile:
 		err = p.everything(ctx)
 	default:
@@ -205,11 +213,14 @@ func (p *pass) take(ctx context.Context, rows []Row, note func(*edit)) error {
 	if err != nil {
 		return err
 	}
-	steps := b.judge(p.report.Kind == FirstLoad && !p.at.Loaded && !p.looking)
+	steps := b.judge(p.report.Kind == FirstLoad && !p.at.Loaded)
 	if p.met != nil {
 		for i := range b.rows {
 			p.met[keyHash(b.rows[i].Key)] = struct{}{}
 		}
+	}
+	if p.lives != nil {
+		p.lookLater(b, steps)
 	}
 	if !p.looking {
 		for i := range steps {
@@ -230,6 +241,21 @@ func (p *pass) take(ctx context.Context, rows []Row, note func(*edit)) error {
 	p.report.Done += done
 	p.show(false)
 	return nil
+}
+
+// lookLater is for what a first load does at its end, in a look: it takes out whose row is deleted
+// and whose address no other row has.
+func (p *pass) lookLater(b *batch, steps []step) {
+	for i := range steps {
+		st := &steps[i]
+		address := st.row.User.Email
+		switch {
+		case st.row.lives():
+			p.lives[keyHash(address.Key())] = struct{}{}
+		case st.later && b.users[address] != nil:
+			p.later = append(p.later, step{row: &Row{Key: st.row.Key, User: directory.User{Email: address}}, kind: isGone})
+		}
+	}
 }
 
 // do tells the index, notes what is about to be written, writes it, and notes what was.
@@ -279,11 +305,19 @@ func (p *pass) hear(ctx context.Context) error {
 		return nil
 	}
 	_, err := p.s.cfg.Index.Replay(ctx, p.s.cfg.Store)
-	if err != nil && ctx.Err() == nil && mail.ClassOf(err) == mail.Permanent {
+	if err != nil && ctx.Err() == nil && forGood(err) {
 		p.s.cfg.Log.Warn("before the sync, the directory refused to be told some opt-outs", "error", err)
 		return nil
 	}
 	return err
+}
+
+// forGood says that every one of the errors is Permanent.
+func forGood(err error) bool {
+	if all, is := err.(interface{ Unwrap() []error }); is {
+		return !slices.ContainsFunc(all.Unwrap(), func(err error) bool { return !forGood(err) })
+	}
+	return mail.ClassOf(err) == mail.Permanent
 }
 
 // land writes the rows anew whose writing was cut off in the last pass.

@@ -132,6 +132,9 @@ func (s *State) write(e *edit) error {
 		if err := e.writeRows(tx); err != nil {
 			return err
 		}
+		if err := e.keepSince(tx); err != nil {
+			return err
+		}
 		if err := putAll(tx.Bucket([]byte(asideBucket)), e.aside, func(a *aside) bool { return a == nil }); err != nil {
 			return err
 		}
@@ -154,6 +157,20 @@ func (s *State) write(e *edit) error {
 	})
 	if err != nil {
 		return fmt.Errorf("write the state of the sync: %w", err)
+	}
+	return nil
+}
+
+// keepSince lets a row be set aside since it first was for that reason.
+func (e *edit) keepSince(tx *bolt.Tx) error {
+	for key, now := range e.aside {
+		was, err := getJSON[*aside](tx.Bucket([]byte(asideBucket)), key)
+		if err != nil {
+			return err
+		}
+		if now != nil && was != nil && was.Reason == now.Reason {
+			now.Since = was.Since
+		}
 	}
 	return nil
 }
