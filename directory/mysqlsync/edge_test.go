@@ -358,3 +358,25 @@ func TestARowIsSetAsideSinceTheFirstTime(t *testing.T) {
 		}
 	})
 }
+
+// What a cut left unsure stays so while the row is set aside.
+func TestAMoveThatWasCutOffAndThenSetAside(t *testing.T) {
+	for _, after := range []bool{false, true} {
+		w := newWorld(t)
+		w.shop(2)
+		w.pass(mysqlsync.Options{})
+		w.table.edit(1, func(p *person) { p.email = "second@example.com" })
+		w.store.fail, w.store.after = w.store.writes+1, after
+		if _, err := w.sync.Run(t.Context(), mysqlsync.Options{}, nil); !errors.Is(err, errCut) {
+			t.Fatal(err)
+		}
+		w.open()
+		w.table.edit(1, func(p *person) { p.problem = "the name is too long" })
+		w.pass(mysqlsync.Options{})
+		w.table.edit(2, func(p *person) { p.name = "another" })
+		w.pass(mysqlsync.Options{})
+		w.table.edit(1, func(p *person) { p.email, p.problem = "third@example.com", "" })
+		w.pass(mysqlsync.Options{})
+		w.wants(map[string]string{"third@example.com": both, "user2@example.com": both})
+	}
+}
