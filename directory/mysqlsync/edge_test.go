@@ -234,7 +234,7 @@ func TestAConsentOfAClockThatIsAhead(t *testing.T) {
 			w.must(w.index.OptOut(t.Context(), email, directory.AllLists, directory.Evidence{At: time.Now(), How: "page"}))
 		}
 		out("user2@example.com")
-		time.Sleep(time.Second)
+		<-time.After(time.Second) // of the bubble's clock
 		for _, id := range []int{1, 2} {
 			w.table.edit(id, func(p *person) { p.consent = time.Now().Add(time.Hour).UTC() })
 		}
@@ -242,10 +242,10 @@ func TestAConsentOfAClockThatIsAhead(t *testing.T) {
 		if got := w.gets("user2@example.com"); got != "" {
 			t.Errorf("user2 gets %q before the time of the consent", got)
 		}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute) // of the bubble's clock
 		out("user1@example.com")
 		w.pass(mysqlsync.Options{})
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour) // of the bubble's clock
 		w.pass(mysqlsync.Options{})
 		if a, b := w.gets("user1@example.com"), w.gets("user2@example.com"); a != "" || b != both {
 			t.Errorf("who left after the consent was read gets %q, who left before it %q", a, b)
@@ -349,7 +349,7 @@ func TestARowIsSetAsideSinceTheFirstTime(t *testing.T) {
 		w.pass(mysqlsync.Options{})
 		first, err := os.ReadFile(w.cfg.Rejects)
 		w.must(err)
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour) // of the bubble's clock
 		w.pass(mysqlsync.Options{})
 		again, err := os.ReadFile(w.cfg.Rejects)
 		w.must(err)

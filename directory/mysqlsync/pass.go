@@ -23,8 +23,7 @@ type pass struct {
 	last    time.Time           // when progress was told
 	step    time.Time           // when the step began
 	looking bool                // nothing is written
-	vacant  bool                // this pass began with an empty directory, or one that has no table yet
-	blind   bool                // and so it is not asked
+	blind   bool                // the directory was empty at the beginning, or has no table yet: it is not asked
 	known   int                 // users, for the tripwire
 	flown   map[string]flight   // what the last chunk was about to write, when it was cut off
 	met     map[uint64]struct{} // keys of the rows that were read, when gone ones are looked for
@@ -51,7 +50,7 @@ func (p *pass) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.known, p.vacant = p.at.Users, empty
+	p.known = p.at.Users
 	p.looking = true
 	if p.o.DryRun || p.looks(empty) {
 		p.blind = empty
