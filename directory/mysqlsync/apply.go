@@ -19,7 +19,7 @@ const writers = 64
 // are not there yet. Before it comes the index, so that nothing which was left is lost on
 // the way, and after it the state.
 func (s *Syncer) apply(ctx context.Context, steps []step, stage func([]directory.User) error) error {
-	var users, staged []directory.User
+	var users, fresh, staged []directory.User
 	var drop []mail.Address
 	for i := range steps {
 		st := &steps[i]
@@ -36,8 +36,11 @@ func (s *Syncer) apply(ctx context.Context, steps []step, stage func([]directory
 		}
 		if stage != nil && st.kind == isNew {
 			staged = append(staged, *st.put)
-		} else {
-			users = append(users, *st.put)
+			continue
+		}
+		users = append(users, *st.put)
+		if st.fresh {
+			fresh = append(fresh, *st.put)
 		}
 	}
 	if len(staged) > 0 {
@@ -45,7 +48,33 @@ func (s *Syncer) apply(ctx context.Context, steps []step, stage func([]directory
 			return err
 		}
 	}
-	return s.write(ctx, users, drop)
+	if err := s.write(ctx, users, drop); err != nil {
+		return err
+	}
+	return s.meanwhile(ctx, fresh)
+}
+
+// meanwhile tells the directory what new users have left while they were written: when the index
+// told it, they may not have been there.
+func (s *Syncer) meanwhile(ctx context.Context, users []directory.User) error {
+	for i := range users {
+		left, err := s.cfg.Index.Left(users[i].Email)
+		if err != nil {
+			return err
+		}
+		left = slices.DeleteFunc(left, func(id string) bool { return slices.Contains(users[i].OptOut, id) })
+		if len(left) == 0 {
+			continue
+		}
+		c := directory.Change{OptOut: left}
+		if slices.Contains(left, directory.AllLists) {
+			c.Subscribed = new(bool)
+		}
+		if err := s.cfg.Store.Update(ctx, users[i].Email, c); err != nil && !errors.Is(err, directory.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
 }
 
 // write brings users into the directory, and others out of it.
@@ -113,7 +142,7 @@ func (s *Syncer) tellIndex(ctx context.Context, b *batch, steps []step) error {
 			return err
 		}
 		lists := append(slices.Clone(left), directory.AllLists)
-		if err := index.Agreed(ctx, st.row.User.Email, lists, st.row.Consent, ev); err != nil {
+		if err := index.Agreed(ctx, st.row.User.Email, lists, st.agreed, ev); err != nil {
 			return err
 		}
 		left, err = index.Left(st.row.User.Email)
@@ -174,6 +203,9 @@ func remember(e *edit, b *batch, steps []step) {
 			e.aside[key] = nil
 		case st.aside != nil:
 			e.aside[key] = st.aside
+			if st.seen != nil && *st.seen != *base {
+				e.rows[key] = st.seen
+			}
 		case st.seen != nil && (base == nil || *st.seen != *base):
 			e.rows[key] = st.seen
 			e.aside[key] = nil

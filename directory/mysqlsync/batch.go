@@ -30,8 +30,9 @@ type batch struct {
 
 // gather collects what is known of the rows. A row whose address another row has brings
 // that one with it: it may have moved away since. blind says that the directory is known
-// to have none of the users.
-func (s *Syncer) gather(ctx context.Context, rows []Row, flown map[string]flight, blind bool) (*batch, error) {
+// to have none of the users. alone leaves the other row where it is: what is in a staging
+// cannot be moved.
+func (s *Syncer) gather(ctx context.Context, rows []Row, flown map[string]flight, blind, alone bool) (*batch, error) {
 	b := &batch{cfg: &s.cfg, now: time.Now(), in: map[string]int{}, flown: flown}
 	b.add(rows)
 	for range chainOfOwners {
@@ -44,7 +45,7 @@ func (s *Syncer) gather(ctx context.Context, rows []Row, flown map[string]flight
 				outside = append(outside, owner)
 			}
 		}
-		if len(outside) == 0 {
+		if len(outside) == 0 || alone {
 			break
 		}
 		slices.Sort(outside)
@@ -85,12 +86,18 @@ func (b *batch) add(rows []Row) {
 	}
 }
 
+func keysOf(rows []Row) []string {
+	keys := make([]string, len(rows))
+	for i := range rows {
+		keys[i] = rows[i].Key
+	}
+	return keys
+}
+
 // recall reads the state of the rows, and who has their addresses.
 func (b *batch) recall() (err error) {
-	keys := make([]string, len(b.rows))
 	var addresses []string
-	for i, r := range b.rows {
-		keys[i] = r.Key
+	for _, r := range b.rows {
 		if r.Problem == "" && r.User.Email != "" {
 			addresses = append(addresses, r.User.Email.Key())
 		}
@@ -98,7 +105,7 @@ func (b *batch) recall() (err error) {
 			addresses = append(addresses, f.Email.Key())
 		}
 	}
-	if b.base, err = b.cfg.State.known(keys); err != nil {
+	if b.base, err = b.cfg.State.known(keysOf(b.rows)); err != nil {
 		return err
 	}
 	if b.owners, err = b.cfg.State.owners(addresses); err != nil {
@@ -208,7 +215,8 @@ func (b *batch) same(r *Row, base *seen) bool {
 }
 
 // news says whether the row's consent is one: the index has not heard it yet. One that is
-// given by who is not subscribed, or in the future, counts when that has passed.
+// given by who is not subscribed, or in the future, counts when that has passed; the latter as
+// of when it was read first.
 func (b *batch) news(r *Row, base *seen) bool {
 	s := stands(&r.User)
 	return (s == yes || s == unasked) && !r.Consent.IsZero() && !r.Consent.After(b.now) && (base == nil || r.Consent.After(base.Consent))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"strings"
 
 	"postern/directory"
 	"postern/mail"
@@ -12,7 +13,6 @@ import (
 // load is the first load, from the key where it stands.
 func (p *pass) load(ctx context.Context) error {
 	p.begins("reading", 0)
-	p.blind = p.at.Empty
 	if p.at.Stage == nil || !p.at.Stage.All {
 		err := p.byKey(ctx, p.at.After, func(e *edit, after string) {
 			e.place.After = after
@@ -33,10 +33,13 @@ func (p *pass) load(ctx context.Context) error {
 	return p.s.cfg.State.write(e)
 }
 
+// stages says whether the first load is writing chunks into the staging.
+func (p *pass) stages() bool { return p.at.Stage != nil && !p.at.Stage.All && !p.at.Loaded }
+
 // stager writes the new users of a chunk to the staging; nil when they go straight into
 // the directory.
 func (p *pass) stager(ctx context.Context) func([]directory.User) error {
-	if p.at.Stage == nil || p.at.Stage.All || p.at.Loaded {
+	if !p.stages() {
 		return nil
 	}
 	return func(users []directory.User) error {
@@ -112,7 +115,10 @@ func (p *pass) loadChunk(ctx context.Context, name string) error {
 		}
 		users[i].OptOut = directory.Union(users[i].OptOut, left)
 	}
-	return p.s.write(ctx, users, nil)
+	if err := p.s.write(ctx, users, nil); err != nil {
+		return err
+	}
+	return p.s.meanwhile(ctx, users)
 }
 
 // settleLater takes those out of an older directory whose row is deleted, now that it is
@@ -129,7 +135,7 @@ func (p *pass) settleLater(ctx context.Context) error {
 		for i := range keys {
 			rows[i] = Row{Key: keys[i], Deleted: true, User: directory.User{Email: addresses[i]}}
 		}
-		b, err := p.s.gather(ctx, rows, nil, false)
+		b, err := p.s.gather(ctx, rows, nil, false, false)
 		if err != nil {
 			return err
 		}
@@ -236,6 +242,13 @@ func keyHash(key string) uint64 {
 // reconcile it finds the strangers, whom no row has brought.
 func (p *pass) readDirectory(ctx context.Context, before bool) error {
 	var at directory.Checkpoint
+	var aside map[string]struct{}
+	if !before {
+		var err error
+		if aside, err = p.s.asideAddresses(); err != nil {
+			return err
+		}
+	}
 	users := 0
 	for {
 		page, err := p.s.cfg.Store.Scan(ctx, at)
@@ -246,7 +259,7 @@ func (p *pass) readDirectory(ctx context.Context, before bool) error {
 		if before {
 			err = p.noteSpelling(page.Users)
 		} else {
-			err = p.strangers(ctx, page.Users)
+			err = p.strangers(ctx, page.Users, aside)
 		}
 		if err != nil {
 			return err
@@ -260,7 +273,7 @@ func (p *pass) readDirectory(ctx context.Context, before bool) error {
 }
 
 func (p *pass) noteSpelling(users []directory.User) error {
-	e := newEdit(&p.at)
+	e := &edit{spelt: map[string]mail.Address{}} // and no place: that is of a pass which writes
 	for i := range users {
 		if key := users[i].Email.Key(); key != string(users[i].Email) {
 			e.spelt[key] = users[i].Email
@@ -272,7 +285,25 @@ func (p *pass) noteSpelling(users []directory.User) error {
 	return p.s.cfg.State.write(e)
 }
 
-func (p *pass) strangers(ctx context.Context, users []directory.User) error {
+// asideAddresses are the normalised addresses of the rows that are set aside: MySQL has these
+// people, and they are no strangers.
+func (s *Syncer) asideAddresses() (map[string]struct{}, error) {
+	addresses, after := map[string]struct{}{}, ""
+	for {
+		keys, asides, err := walk[aside](s.cfg.State, asideBucket, after, 1000)
+		if err != nil || len(keys) == 0 {
+			return addresses, err
+		}
+		after = keys[len(keys)-1]
+		for _, a := range asides {
+			if address, err := mail.ParseAddress(strings.TrimSpace(a.Email)); err == nil {
+				addresses[address.Key()] = struct{}{}
+			}
+		}
+	}
+}
+
+func (p *pass) strangers(ctx context.Context, users []directory.User, aside map[string]struct{}) error {
 	keys := make([]string, len(users))
 	for i := range users {
 		keys[i] = users[i].Email.Key()
@@ -284,7 +315,7 @@ func (p *pass) strangers(ctx context.Context, users []directory.User) error {
 	b := &batch{cfg: &p.s.cfg, left: map[mail.Address][]string{}}
 	var steps []step
 	for i := range users {
-		if owners[keys[i]] != "" {
+		if _, is := aside[keys[i]]; is || owners[keys[i]] != "" {
 			continue
 		}
 		p.report.Strangers++

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"postern/directory"
 	"postern/mail"
@@ -34,6 +35,7 @@ type step struct {
 	leave   []string       // what only the directory says was left; the index is told first
 	leaver  mail.Address   // who
 	consent bool           // is news
+	agreed  time.Time      // when it was given
 	seen    *seen          // to remember; nil: nothing
 	aside   *aside
 	later   bool
@@ -74,7 +76,29 @@ func (b *batch) setAside(r *Row, reason string, taken bool) step {
 	if email == "" {
 		email = string(r.User.Email)
 	}
-	return step{kind: isBad, what: reason, aside: &aside{Email: email, Reason: reason, Taken: taken, Since: b.now.UTC()}, seen: b.base[r.Key]}
+	st := step{row: r, kind: isBad, what: reason, aside: &aside{Email: email, Reason: reason, Taken: taken, Since: b.now.UTC()}, seen: b.base[r.Key]}
+	b.unsubscribe(&st)
+	return st
+}
+
+// unsubscribe takes one thing from a row that is set aside, because nobody may wait for it: that
+// MySQL says "subscribed" no more.
+func (b *batch) unsubscribe(st *step) {
+	base, says := st.seen, stands(&st.row.User)
+	if base == nil || base.Stands != yes || says == yes || says == unasked {
+		return
+	}
+	address := base.Email
+	if f := b.flown[st.row.Key]; f.Email != "" && b.users[address] == nil {
+		address = f.Email
+	}
+	now := *base
+	now.Stands, st.seen = says, &now
+	u, old := directory.User{Email: address}, b.users[address]
+	b.status(st, &u, base, old)
+	if old != nil || b.users == nil {
+		st.put = &u
+	}
 }
 
 // deleted takes a row's user out of the directory. One that was never seen may be in
@@ -137,13 +161,19 @@ func (b *batch) live(r *Row) step {
 	base, u := b.base[r.Key], r.User
 	st := step{row: r, kind: isSame, seen: &seen{Email: u.Email, Stands: stands(&u), Hash: b.hashes[b.in[r.Key]]}, consent: b.news(r, base)}
 	if base != nil {
-		st.seen.Consent = base.Consent
-		if b.same(r, base) {
-			return st
-		}
+		st.seen.Consent, st.seen.Ahead, st.seen.Met = base.Consent, base.Ahead, base.Met
+	}
+	if r.Consent.After(b.now) && !r.Consent.Equal(st.seen.Ahead) {
+		st.seen.Ahead, st.seen.Met = r.Consent, b.now.UTC().Round(0)
+	}
+	if base != nil && b.same(r, base) {
+		return st
 	}
 	if st.consent {
-		st.seen.Consent = r.Consent
+		st.seen.Consent, st.agreed = r.Consent, r.Consent
+		if r.Consent.Equal(st.seen.Ahead) {
+			st.agreed = st.seen.Met
+		}
 	}
 	had := u.Email
 	if base != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -22,13 +23,15 @@ type pass struct {
 	last    time.Time           // when progress was told
 	step    time.Time           // when the step began
 	looking bool                // nothing is written
-	blind   bool                // the directory has none of the users
-	vacant  bool                // this pass has seen it empty
+	blind   bool                // the directory was empty at the beginning, or has no table yet: it is not asked
 	known   int                 // users, for the tripwire
 	flown   map[string]flight   // what the last chunk was about to write, when it was cut off
 	met     map[uint64]struct{} // keys of the rows that were read, when gone ones are looked for
 	bad     map[uint64]struct{} // keys of those set aside: a pass may meet them again, and counts them once
 	lost    map[uint64]struct{} // keys of those that a look has counted: it may meet them twice
+	moving  int                 // of them, those who would get another address and stay subscribed
+	lives   map[uint64]struct{} // in a look before a first load, the addresses that rows have
+	later   []step              // and the rows that it would take out at its end
 }
 
 func (p *pass) kind() string {
@@ -47,7 +50,7 @@ func (p *pass) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.known, p.vacant = p.at.Users, empty
+	p.known = p.at.Users
 	p.looking = true
 	if p.o.DryRun || p.looks(empty) {
 		p.blind = empty
@@ -57,14 +60,16 @@ func (p *pass) run(ctx context.Context) error {
 		p.report.Counts, p.report.Samples, p.bad = Counts{}, map[string][]Sample{}, nil
 		p.at.Looked = true
 	}
-	p.looking, p.blind, p.flown = false, false, nil
-	p.hear(ctx)
+	p.looking, p.blind, p.flown = false, empty, nil
+	if err := p.hear(ctx); err != nil {
+		return err
+	}
 	if err := p.land(ctx); err != nil {
 		return err
 	}
 	switch p.report.Kind {
 	case FirstLoad:
-		if err := p.begin(ctx, empty); err != nil {
+		if err := p.begin(ctx); err != nil {
 			return err
 		}
 		if err := p.load(ctx); err != nil {
@@ -115,7 +120,7 @@ func (p *pass) directoryIsEmpty(ctx context.Context) (bool, error) {
 // look is the pass without a write. The error is the tripwire's, or that of a reader.
 func (p *pass) look(ctx context.Context) error {
 	p.begins("looking", 0)
-	p.lost = map[uint64]struct{}{}
+	p.lost, p.moving = map[uint64]struct{}{}, 0
 	defer func() { p.lost = nil }()
 	err := p.land(ctx)
 	if err != nil {
@@ -123,9 +128,15 @@ func (p *pass) look(ctx context.Context) error {
 	}
 	switch p.report.Kind {
 	case FirstLoad:
+		p.lives = map[uint64]struct{}{}
 		if err = p.readDirectory(ctx, true); err == nil {
 			err = p.byKey(ctx, "", nil)
 		}
+		p.tally(slices.DeleteFunc(p.later, func(st step) bool {
+			_, is := p.lives[keyHash(st.row.User.Email.Key())]
+			return is
+		}))
+		p.lives, p.later = nil, nil
 	case Reconcile:
 		err = p.everything(ctx)
 	default:
@@ -145,12 +156,12 @@ func (p *pass) tripwire() error {
 	if p.o.Strangers {
 		out += p.report.Strangers
 	}
-	n := out + off
+	n := out + off + p.moving
 	if n <= fewAreFine && n < p.known || float64(n) <= p.s.cfg.Tripwire*float64(p.known) || n < 2 {
 		return nil
 	}
-	said := fmt.Sprintf("%d of %d users would be taken out and %d unsubscribed, more than sync.tripwire = %g allows: nothing was changed; "+
-		"see what `postern sync --dry-run` says, mend the table or [sync], or let it happen with `postern sync --force`", out, p.known, off, p.s.cfg.Tripwire)
+	said := fmt.Sprintf("%d of %d users would be taken out, %d unsubscribed, and %d would get another address, more than sync.tripwire = %g allows: nothing was changed; "+
+		"see what `postern sync --dry-run` says, mend the table or [sync], or let it happen with `postern sync --force`", out, p.known, off, p.moving, p.s.cfg.Tripwire)
 	if p.o.DryRun {
 		p.report.Tripwire = said
 		return nil
@@ -163,7 +174,7 @@ func (p *pass) tripwire() error {
 
 // begin notes where a first load begins, before it reads the first row: what changes in the
 // meantime is read after it, from there.
-func (p *pass) begin(ctx context.Context, empty bool) error {
+func (p *pass) begin(ctx context.Context) error {
 	if p.at.Start != nil {
 		return nil
 	}
@@ -178,7 +189,7 @@ func (p *pass) begin(ctx context.Context, empty bool) error {
 	if newest.After(now) {
 		newest = now
 	}
-	p.at.Start, p.at.Empty, p.at.Shape = &Mark{Updated: newest}, empty, p.s.cfg.Shape
+	p.at.Start, p.at.Shape = &Mark{Updated: newest}, p.s.cfg.Shape
 	if p.s.cfg.Staging != nil {
 		p.at.Stage = &stage{Prefix: fmt.Sprintf("postern-sync/%s/", time.Now().UTC().Format("20060102-150405.000000"))}
 	}
@@ -189,19 +200,30 @@ func (p *pass) begin(ctx context.Context, empty bool) error {
 // what is remembered with them.
 func (p *pass) take(ctx context.Context, rows []Row, note func(*edit)) error {
 	p.report.Read += len(rows)
-	b, err := p.s.gather(ctx, rows, p.flown, p.blind)
+	done := int64(len(rows))
+	if p.stages() { // what is in a chunk already is brought by the changes behind the load
+		known, err := p.s.cfg.State.known(keysOf(rows))
+		if err != nil {
+			return err
+		}
+		rows = slices.DeleteFunc(rows, func(r Row) bool { return known[r.Key] != nil })
+	}
+	b, err := p.s.gather(ctx, rows, p.flown, p.blind, p.stages())
 	if err != nil {
 		return err
 	}
-	steps := b.judge(p.report.Kind == FirstLoad && !p.at.Loaded && !p.looking)
+	steps := b.judge(p.report.Kind == FirstLoad && !p.at.Loaded)
 	if p.met != nil {
 		for i := range b.rows {
 			p.met[keyHash(b.rows[i].Key)] = struct{}{}
 		}
 	}
+	if p.lives != nil {
+		p.lookLater(b, steps)
+	}
 	if !p.looking {
 		for i := range steps {
-			if st := &steps[i]; st.put != nil && p.blind && p.vacant { // and no chunk is written again
+			if st := &steps[i]; st.put != nil && p.blind { // and no chunk is written again
 				st.put.New = st.kind == isNew
 			}
 		}
@@ -215,9 +237,24 @@ func (p *pass) take(ctx context.Context, rows []Row, note func(*edit)) error {
 		}
 	}
 	p.tally(steps)
-	p.report.Done += int64(len(rows))
+	p.report.Done += done
 	p.show(false)
 	return nil
+}
+
+// lookLater is for what a first load does at its end, in a look: it takes out whose row is deleted
+// and whose address no other row has.
+func (p *pass) lookLater(b *batch, steps []step) {
+	for i := range steps {
+		st := &steps[i]
+		address := st.row.User.Email
+		switch {
+		case st.row.lives():
+			p.lives[keyHash(address.Key())] = struct{}{}
+		case st.later && b.users[address] != nil:
+			p.later = append(p.later, step{row: &Row{Key: st.row.Key, User: directory.User{Email: address}}, kind: isGone})
+		}
+	}
 }
 
 // do tells the index, notes what is about to be written, writes it, and notes what was.
@@ -225,36 +262,61 @@ func (p *pass) do(ctx context.Context, b *batch, steps []step, e *edit) error {
 	if err := p.s.tellIndex(ctx, b, steps); err != nil {
 		return err
 	}
+	unsure := p.unsure(steps)
 	if flying := flights(steps); len(flying) > 0 {
-		for _, f := range p.flown { // still unsure
-			if _, in := b.in[f.Key]; !in {
-				flying = append(flying, f)
-			}
-		}
-		if err := p.s.cfg.State.write(&edit{flight: flying}); err != nil {
+		if err := p.s.cfg.State.write(&edit{flight: append(flying, unsure...)}); err != nil {
 			return err
 		}
 	}
 	if err := p.s.apply(ctx, steps, p.stager(ctx)); err != nil {
 		return err
 	}
-	e.flight = []flight{}
+	e.flight = unsure
 	if err := p.s.cfg.State.write(e); err != nil {
 		return err
 	}
+	p.flown = map[string]flight{}
+	for _, f := range unsure {
+		p.flown[f.Key] = f
+	}
 	if slices.ContainsFunc(steps, func(st step) bool { return st.consent }) {
-		p.hear(ctx)
+		return p.hear(ctx)
 	}
 	return nil
 }
 
-// hear lets the directory hear what the index has to say of what came before: an older
-// consent must not arrive after MySQL's later "no". A directory that is away fails the
-// pass itself.
-func (p *pass) hear(ctx context.Context) {
-	if _, err := p.s.cfg.Index.Replay(ctx, p.s.cfg.Store); err != nil {
-		p.s.cfg.Log.Debug("before the sync, the directory could not be told all opt-outs", "error", err)
+// unsure gives what the steps leave as unsure as it was: a row that is set aside is not written.
+func (p *pass) unsure(steps []step) []flight {
+	left := maps.Clone(p.flown)
+	for i := range steps {
+		if steps[i].aside == nil {
+			delete(left, steps[i].row.Key)
+		}
 	}
+	return slices.AppendSeq([]flight{}, maps.Values(left))
+}
+
+// hear lets the directory hear what the index has to say of what came before: an older
+// consent must not arrive after MySQL's later "no". What the directory refuses for good is no
+// reason to wait; one that has no table yet hears nothing.
+func (p *pass) hear(ctx context.Context) error {
+	if p.blind {
+		return nil
+	}
+	_, err := p.s.cfg.Index.Replay(ctx, p.s.cfg.Store)
+	if err != nil && ctx.Err() == nil && forGood(err) {
+		p.s.cfg.Log.Warn("before the sync, the directory refused to be told some opt-outs", "error", err)
+		return nil
+	}
+	return err
+}
+
+// forGood says that every one of the errors is Permanent.
+func forGood(err error) bool {
+	if all, is := err.(interface{ Unwrap() []error }); is {
+		return !slices.ContainsFunc(all.Unwrap(), func(err error) bool { return !forGood(err) })
+	}
+	return mail.ClassOf(err) == mail.Permanent
 }
 
 // land writes the rows anew whose writing was cut off in the last pass.
@@ -281,13 +343,7 @@ func (p *pass) land(ctx context.Context) error {
 			rows = append(rows, Row{Key: f.Key, Deleted: true, User: directory.User{Email: f.Email}})
 		}
 	}
-	if err := p.take(ctx, rows, nil); err != nil {
-		return err
-	}
-	if !p.looking {
-		p.flown = nil
-	}
-	return nil
+	return p.take(ctx, rows, nil)
 }
 
 // changes reads what has changed since the mark, what has no time, and the rows that wait for
@@ -433,9 +489,6 @@ func (p *pass) end(err error) (Report, error) {
 		if readErr == nil {
 			r := p.report
 			at.Last = &r
-			if at.Origin == "" {
-				at.Origin = p.s.cfg.Origin
-			}
 			if err == nil {
 				at.Good = r.Began
 			}

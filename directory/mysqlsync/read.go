@@ -163,6 +163,14 @@ func (t *Table) ordered(ctx context.Context, doing string) (order, error) {
 	if err := t.db.QueryRowContext(ctx, "SELECT MAX("+o.sql+") FROM "+t.table).Scan(&largest); err != nil {
 		return o, t.explain(ctx, doing, err)
 	}
+	coarser, err := t.coarser(ctx, &o, largest.Int64)
+	if err != nil {
+		return o, t.explain(ctx, doing, err)
+	}
+	if coarser > 0 {
+		t.warn("sync.updated %s has numbers of more than one unit, such as %d and %d: mend the ones that are wrong; the larger ones are read by each pass", o.column.name, coarser, largest.Int64)
+		largest.Int64 = coarser
+	}
 	if digits := largest.Int64 / 1e12; digits >= 19 && digits <= 20 {
 		return o, permanent(nil, "sync.updated %s has numbers such as %d, which look like a date: a time of change is TIMESTAMP, DATETIME or an integer of seconds or milliseconds since 1970", o.column.name, largest.Int64)
 	}
@@ -171,6 +179,23 @@ func (t *Table) ordered(ctx context.Context, doing string) (order, error) {
 	t.order.unit = o.unit
 	t.mu.Unlock()
 	return o, nil
+}
+
+// coarser is the largest number that is a time since 2001 in seconds, else in milliseconds, where
+// the largest of all counts something finer; 0: there is none. One wrong number must not make
+// all others times of 1970, which are behind every mark.
+func (t *Table) coarser(ctx context.Context, o *order, largest int64) (int64, error) {
+	for _, within := range [][2]int64{{1e9, 1e11}, {1e12, 1e14}} {
+		if largest <= within[1] {
+			break
+		}
+		var found sql.NullInt64
+		err := t.db.QueryRowContext(ctx, "SELECT MAX("+o.sql+") FROM "+t.table+" WHERE "+o.sql+" BETWEEN ? AND ?", within[0], within[1]).Scan(&found)
+		if err != nil || found.Valid {
+			return found.Int64, err
+		}
+	}
+	return 0, nil
 }
 
 // newest is the latest time of change that counts; zero when there is none.

@@ -320,7 +320,7 @@ func undated(t *testing.T, s *shop) {
 		"DATETIME(6)":                 {[]string{"NULL", "'0000-00-00 00:00:00'", "'0001-01-01 00:00:00'", "'9999-12-31 23:59:59'"}, []string{"'1000-01-01 00:00:00'", "'2024-03-01 00:00:00'", "'9999-12-30 00:00:00'"}},
 		"DATETIME NOT NULL":           {[]string{"'0000-00-00 00:00:00'"}, []string{"'1000-01-01 00:00:00'"}},
 		"INT":                         {[]string{"NULL", "0", "-5"}, []string{"1", "1709251200"}},
-		"BIGINT UNSIGNED":             {[]string{"NULL", "0"}, []string{"1709251200", "1709251200001"}},
+		"BIGINT UNSIGNED":             {[]string{"NULL", "0"}, []string{"1709251200000", "1709251200001"}},
 		"BIGINT NOT NULL":             {[]string{"0", "-1"}, []string{"1", "1709251200"}},
 		"BIGINT DEFAULT 0":            {[]string{"NULL", "0"}, nil},
 		"TIMESTAMP NULL DEFAULT NULL": {nil, []string{"'2024-03-01 00:00:00'"}},

@@ -60,6 +60,9 @@ func (p *pass) tally(steps []step) {
 		if p.counted(st) {
 			continue
 		}
+		if st.movesAway() && !st.unsubscribed {
+			p.moving++
+		}
 		count(&c.New, st.kind == isNew, isNew, st, "")
 		count(&c.Changed, st.kind == isChanged, isChanged, st, st.what)
 		count(&c.Gone, st.kind == isGone, isGone, st, "")
@@ -82,8 +85,13 @@ func (p *pass) tally(steps []step) {
 	}
 }
 
+// movesAway says that the user gets another address, and not the same in another spelling.
+func (st *step) movesAway() bool {
+	return len(st.from) > 0 && st.from[0].Key() != st.put.Email.Key()
+}
+
 // counted says whether the pass has counted a row that is set aside before, or a look
-// one that is taken out or unsubscribed.
+// one that the tripwire counts.
 func (p *pass) counted(st *step) bool {
 	if st.kind == isBad {
 		if p.bad == nil {
@@ -94,7 +102,7 @@ func (p *pass) counted(st *step) bool {
 		p.bad[key] = struct{}{}
 		return is
 	}
-	if p.lost == nil || st.kind != isGone && !st.unsubscribed {
+	if p.lost == nil || st.kind != isGone && !st.unsubscribed && !st.movesAway() {
 		return false
 	}
 	key := keyHash(st.row.Key)

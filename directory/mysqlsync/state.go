@@ -55,6 +55,8 @@ type seen struct {
 	Stands  standing     `json:"s,omitempty"`
 	Consent time.Time    `json:"c,omitzero"` // the latest that was told to the index
 	Hash    uint64       `json:"h"`          // of the attributes
+	Ahead   time.Time    `json:"a,omitzero"` // a consent whose time was yet to come
+	Met     time.Time    `json:"m,omitzero"` // when that was read first: so it was given before
 }
 
 // flight is what a chunk that was cut off was about to write for a row: whether it is
@@ -80,7 +82,6 @@ type place struct {
 	Loaded bool      `json:"loaded"`          // the first load is done
 	Start  *Mark     `json:"start,omitempty"` // of a first load that has begun: where the changes begin that it may miss
 	Looked bool      `json:"looked,omitempty"`
-	Empty  bool      `json:"empty,omitempty"` // the directory was when the first load began
 	After  string    `json:"after,omitempty"` // key of the last row that it has read
 	Stage  *stage    `json:"stage,omitempty"`
 	Mark   time.Time `json:"mark,omitzero"`
@@ -131,6 +132,9 @@ func (s *State) write(e *edit) error {
 		if err := e.writeRows(tx); err != nil {
 			return err
 		}
+		if err := e.keepSince(tx); err != nil {
+			return err
+		}
 		if err := putAll(tx.Bucket([]byte(asideBucket)), e.aside, func(a *aside) bool { return a == nil }); err != nil {
 			return err
 		}
@@ -153,6 +157,20 @@ func (s *State) write(e *edit) error {
 	})
 	if err != nil {
 		return fmt.Errorf("write the state of the sync: %w", err)
+	}
+	return nil
+}
+
+// keepSince lets a row be set aside since it first was for that reason.
+func (e *edit) keepSince(tx *bolt.Tx) error {
+	for key, now := range e.aside {
+		was, err := getJSON[*aside](tx.Bucket([]byte(asideBucket)), key)
+		if err != nil {
+			return err
+		}
+		if now != nil && was != nil && was.Reason == now.Reason {
+			now.Since = was.Since
+		}
 	}
 	return nil
 }

@@ -14,8 +14,8 @@ import (
 // ErrRunning says that a pass is under way: there is one at a time.
 var ErrRunning = errors.New("a sync is already running: `postern sync status` shows how far it is")
 
-// ErrTripwire is wrapped by the error of a pass that would take out or unsubscribe too many.
-var ErrTripwire = errors.New("too many would be taken out or unsubscribed")
+// ErrTripwire is wrapped by the error of a pass that would take out, unsubscribe or move too many.
+var ErrTripwire = errors.New("too many would be taken out, unsubscribed or moved to another address")
 
 // Config is what a Syncer works with.
 type Config struct {
@@ -29,7 +29,7 @@ type Config struct {
 
 	Chunk    int           // rows read and written at a time; 0: 1000
 	Overlap  time.Duration // how far before the last mark a pass begins
-	Tripwire float64       // share of the known users, 0 to 1
+	Tripwire float64       // share of the known users that may go at once, 0 to 1
 	Rejects  string        // path of the file that names the rows set aside; "": none
 
 	Staging Staging // nil: a first load goes straight into the directory
@@ -76,7 +76,7 @@ func (s *Syncer) Run(ctx context.Context, o Options, progress func(Report)) (Rep
 		return Report{}, err
 	}
 	switch {
-	case at.Origin == "":
+	case at.Start == nil: // nothing was read yet
 		at.Origin = s.cfg.Origin
 	case at.Origin != s.cfg.Origin:
 		return Report{}, mail.Refuse(0, "", "the state of the sync is of %s, and the configuration names %s: "+

@@ -56,7 +56,8 @@ type TableConfig struct {
 //
 // Rows whose Updated is NULL, before 1970 in a TIMESTAMP (before 1000 in a DATETIME), or
 // after the year 9999 have none. Integers are seconds, milliseconds or microseconds,
-// by the largest there is. Rows with no key, or the empty text, are passed over.
+// by the largest there is; where some are seconds and some finer, they are seconds, and the others
+// have no order. Rows with no key, or the empty text, are passed over.
 type Table struct {
 	cfg      TableConfig
 	db       *sql.DB

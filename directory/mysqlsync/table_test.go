@@ -49,6 +49,7 @@ func TestTable(t *testing.T) {
 		"DaysOfSummerTimeLoseNoRow":                    summerTime,
 		"NowIsWhatAChangedRowWouldGet":                 nowIsTheColumns,
 		"IntegersOfChangeAreSecondsOrMilliseconds":     integerTimes,
+		"OneIntegerOfAnotherUnitHidesNoOthers":         oneIntegerOfAnotherUnit,
 		"AViewAndAnotherDatabaseAreTablesToo":          views,
 		"NamesAreOnlyNames":                            quotedNames,
 		"LookupLeavesOutWhatIsGone":                    lookup,

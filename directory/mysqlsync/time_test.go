@@ -3,6 +3,7 @@ package mysqlsync_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -173,6 +174,30 @@ func integerTimes(t *testing.T, s *shop) {
 		}
 		if got := len(changes(t, table, mysqlsync.Mark{Updated: c.want}, 2)); got != 5 {
 			t.Errorf("%s %d: %d rows of that time", c.column, c.value, got)
+		}
+		s.exec("DROP TABLE users")
+	}
+}
+
+// One wrong number does not make all others ones of 1970, which no pass would read any more.
+func oneIntegerOfAnotherUnit(t *testing.T, s *shop) {
+	at := time.Date(2024, 3, 1, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct{ usual, odd int64 }{
+		{at.Unix(), at.UnixMilli()}, {at.Unix(), 20240301000000}, {at.Unix(), at.UnixMicro()},
+		{at.UnixMilli(), at.UnixMicro()}, {at.UnixMilli(), at.Unix()},
+	} {
+		s.exec("CREATE TABLE users (id INT NOT NULL PRIMARY KEY, email VARCHAR(254), name VARCHAR(50), subscribed BOOL, update_at BIGINT, KEY (update_at))")
+		s.exec("INSERT INTO users (id, email, update_at) VALUES (1, 'a@example.com', ?), (2, 'b@example.com', ?), (3, 'c@example.com', ?)", c.usual, c.usual, c.odd)
+		table := s.open(s.config())
+		got := keysOf(changes(t, table, mysqlsync.Mark{Updated: at.Add(-time.Hour)}, 10))
+		rest, err := table.Undated(t.Context(), "", 10)
+		got = append(got, keysOf(rest)...)
+		slices.Sort(got)
+		if err != nil || !slices.Contains(got, "1") || !slices.Contains(got, "2") || !slices.Contains(got, "3") {
+			t.Errorf("%d among those like %d: only %v are read, %v", c.odd, c.usual, got, err)
+		}
+		if !strings.Contains(strings.Join(table.Warnings(), "\n"), "of more than one unit") {
+			t.Errorf("%v", table.Warnings())
 		}
 		s.exec("DROP TABLE users")
 	}

@@ -18,7 +18,8 @@ type Row struct {
 	User    directory.User
 	Deleted bool
 	Consent time.Time // zero: none, or no such column
-	// Problem is why the row is no user ("email is empty"); User is not to be used then.
+	// Problem is why the row is no user ("email is empty"); of User only the status is to be used
+	// then.
 	Problem string
 	Email   string // the address as the column has it, for people
 }
@@ -86,7 +87,7 @@ type Options struct {
 }
 
 // Counts is what a pass has done, or a dry run would do. A row counts in one of New, Changed, Same,
-// Gone, Bad; and besides in those behind them.
+// Gone, Bad; and besides in those behind them. One that is Bad may be Unsubscribed.
 type Counts struct {
 	Read    int `json:"read"`    // rows, again when they were read again
 	New     int `json:"new"`     // users that the directory was not known to have from here
@@ -96,7 +97,7 @@ type Counts struct {
 	Bad     int `json:"bad"`  // set aside
 
 	Moved        int `json:"moved"`        // changed, and to another address
-	Unsubscribed int `json:"unsubscribed"` // changed, and not subscribed any more
+	Unsubscribed int `json:"unsubscribed"` // changed or bad, and not subscribed any more
 	Subscribed   int `json:"subscribed"`   // changed, and subscribed again
 	Kept         int `json:"kept"`         // subscribed in MySQL, and left here: they stay away
 	Consents     int `json:"consents"`     // that were news
