@@ -131,6 +131,9 @@ func (s *State) write(e *edit) error {
 		if err := e.writeRows(tx); err != nil {
 			return err
 		}
+		if err := e.keepSince(tx.Bucket([]byte(asideBucket))); err != nil {
+			return err
+		}
 		if err := putAll(tx.Bucket([]byte(asideBucket)), e.aside, func(a *aside) bool { return a == nil }); err != nil {
 			return err
 		}
@@ -153,6 +156,23 @@ func (s *State) write(e *edit) error {
 	})
 	if err != nil {
 		return fmt.Errorf("write the state of the sync: %w", err)
+	}
+	return nil
+}
+
+// keepSince leaves a row that is set aside for the same reason as before its time.
+func (e *edit) keepSince(b *bolt.Bucket) error {
+	for key, a := range e.aside {
+		if a == nil {
+			continue
+		}
+		old, err := getJSON[*aside](b, key)
+		if err != nil {
+			return err
+		}
+		if old != nil && old.Email == a.Email && old.Reason == a.Reason {
+			a.Since = old.Since
+		}
 	}
 	return nil
 }
