@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -505,6 +507,7 @@ func TestStatusOfEveryKindOfError(t *testing.T) {
 		"locked":           {fmt.Errorf("%w (/var/lib)", spool.ErrLocked), 503, spool.ErrLocked.Error()},
 		"cut short":        {context.DeadlineExceeded, 503, "the work was cut short; try again"},
 		"too large":        {&http.MaxBytesError{Limit: 10}, 413, "the request is larger than 10 bytes"},
+		"full disk":        {fmt.Errorf("write sync.db: %w", &fs.PathError{Op: "write", Path: "/var/lib", Err: syscall.ENOSPC}), 500, "the disk of data_dir is full: make room, and try again"},
 		"nobody knows":     {errors.New("/var/lib/postern: secret"), 500, "something went wrong inside; the gateway's log says what"},
 		"without a public": {&mail.Error{Err: errors.New("secret")}, 503, "something went wrong inside; the gateway's log says what"},
 	} {

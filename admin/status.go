@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"syscall"
 
 	"postern/directory"
 	"postern/mail"
@@ -79,6 +80,8 @@ func sentence(err error) string {
 		return known.Public
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return "the work was cut short; try again"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "the disk of data_dir is full: make room, and try again"
 	}
 	return innermost(err)
 }

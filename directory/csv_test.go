@@ -217,6 +217,21 @@ func TestExportIsTheDocumentedForm(t *testing.T) {
 	}
 }
 
+// A false in the file would be a no once it is imported, and a sync would then keep the
+// person away as somebody who has left.
+func TestWhoIsUnknownStaysSoThroughAnExport(t *testing.T) {
+	store := newMemory()
+	importInto(t, store, lines("Email,Name,SubscriptionStatus", "yes@example.com,A,true", "unknown@example.com,B,", "no@example.com,C,false"))
+	file := export(t, store)
+	if !strings.Contains(file, "unknown@example.com,B,,,\n") || !strings.Contains(file, "no@example.com,C,,,false\n") {
+		t.Errorf("the file is\n%s", file)
+	}
+	importInto(t, store, file)
+	if !store.users["unknown@example.com"].Unknown || store.users["no@example.com"].Unknown {
+		t.Errorf("after the import: %+v", store.users)
+	}
+}
+
 func TestExportNoticesANewAttribute(t *testing.T) {
 	store := newMemory()
 	importInto(t, store, lines("Email,Name", "a@example.com,A"))

@@ -194,7 +194,7 @@ func (u *User) writeCells(columns []column, at map[string]int, some bool, record
 	if i, there := at["Email"]; there {
 		record[i] = string(u.Email)
 	}
-	if i, there := at["SubscriptionStatus"]; there {
+	if i, there := at["SubscriptionStatus"]; there && !u.Unknown { // empty: false would be a word that nobody has said
 		record[i] = fmt.Sprint(u.Subscribed)
 	}
 	if i, there := at["OptOut"]; there {

@@ -394,6 +394,8 @@ sync.columns.OptOut: is written by the gateway itself: map no column to it
 sync.columns.subscriptionstatus: is spelt SubscriptionStatus
 sync.dsn: cannot be read: it should be like user:password@tcp(db.example.com:3306)/shop?tls=true, see https://github.com/go-sql-driver/mysql#dsn-data-source-name
 sync.ca_file: cannot read absent.pem: no such file or directory`},
+		{"a consent that is the time of change", working + "[sync]\ndsn = \"me:secret@tcp(db)/shop\"\nconsent = \"UPDATE_AT\"\n",
+			`sync.consent: is the column of sync.updated: every change of a row would count as its person's consent, and bring back who left here; leave it empty when there is no time of consent`},
 		{"a DSN without a database", working + "[sync]\ndsn = \"me:secret@tcp(db)/\"\n",
 			`sync.dsn: names no database: put it behind the last slash, or write sync.table as database.table`},
 		{"a database in the table's name", working + "[sync]\ndsn = \"me:secret@tcp(db)/\"\ntable = \"shop.users\"\n", ``},

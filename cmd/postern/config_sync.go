@@ -23,6 +23,9 @@ func (k *checker) sync(c *Config) {
 	k.present("sync.table", s.Table)
 	k.present("sync.key", s.Key)
 	k.present("sync.updated", s.Updated)
+	if s.Consent != "" && strings.EqualFold(s.Consent, s.Updated) {
+		k.found.add("sync.consent", "is the column of sync.updated: every change of a row would count as its person's consent, and bring back who left here; leave it empty when there is no time of consent")
+	}
 	k.present("sync.columns.Email", s.Columns["Email"])
 	for _, attribute := range slices.Sorted(maps.Keys(s.Columns)) {
 		switch {

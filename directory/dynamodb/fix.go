@@ -183,12 +183,12 @@ func (m *mending) unchanged(name string) (placeholder string) {
 		return n
 	}
 	list, ok := old.(*types.AttributeValueMemberL)
-	if ids, plain := plainLists(old); ok && plain && len(ids) <= 100 { // an expression is limited
+	if _, plain := plainLists(old); ok && plain && len(list.Value) <= 100 { // an expression is limited
 		// Emulators do not compare lists.
 		m.hold("attribute_type(%s, %s)", n, m.value(&types.AttributeValueMemberS{Value: "L"}))
 		m.hold("size(%s) = %s", n, m.value(&types.AttributeValueMemberN{Value: fmt.Sprint(len(list.Value))}))
-		for _, id := range ids {
-			m.hold("contains(%s, %s)", n, m.value(&types.AttributeValueMemberS{Value: id}))
+		for _, one := range list.Value {
+			m.hold("contains(%s, %s)", n, m.value(one))
 		}
 		return n
 	}

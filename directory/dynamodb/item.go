@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"strings"
+	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
@@ -39,20 +41,34 @@ func readUser(it item) directory.User {
 }
 
 // readLists reads OptOut, a set of texts; whatever else holds texts is
-// understood too, because a list that somebody left must not be overlooked.
+// read too, because each may be somebody's refusal. Where the type is another program's, so
+// may the writing be: "promo, news" and ["promo"] are the ids in it.
 func readLists(av types.AttributeValue) []string {
 	var ids []string
-	switch v := readValue(av).(type) {
-	case string:
-		ids = []string{v}
-	case []any:
-		for _, id := range v {
-			if s, ok := id.(string); ok {
-				ids = append(ids, s)
+	switch v := av.(type) {
+	case *types.AttributeValueMemberS:
+		ids = idsIn(v.Value)
+	case *types.AttributeValueMemberL:
+		for _, one := range v.Value {
+			if s, ok := one.(*types.AttributeValueMemberS); ok {
+				ids = append(ids, idsIn(s.Value)...)
 			}
 		}
+	case *types.AttributeValueMemberSS:
+		ids = v.Value
 	}
 	return directory.Union(ids, nil)
+}
+
+// idsIn are the list ids in a text; all of it where there are none.
+func idsIn(text string) []string {
+	ids := strings.FieldsFunc(text, func(r rune) bool {
+		return r != '_' && r != '-' && r != '*' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	})
+	if len(ids) == 0 {
+		return []string{text}
+	}
+	return ids
 }
 
 // readValue gives what JSON would make of the value; numbers stay digits.

@@ -77,6 +77,9 @@ func oddItems() map[string]odd {
 		"both differ": {it{"SubscriptionStatus": s("true"), "subscriptionStatus": yes(false)}, "yes", append(text("true", "true"), beside+", says something else, and is not looked at"), nil, nil},
 		"left list":   {it{"SubscriptionStatus": yes(true), "OptOut": l(s("b"), s("a"))}, "yes", []string{"OptOut is a list in place of a set of texts"}, it{"SubscriptionStatus": yes(true), "OptOut": ss("a", "b")}, []string{"OptOut, a list, became a set of texts"}},
 		"left text":   {it{"SubscriptionStatus": yes(true), "OptOut": s("a")}, "yes", []string{"OptOut is a text in place of a set of texts"}, it{"SubscriptionStatus": yes(true), "OptOut": ss("a")}, []string{"OptOut, a text, became a set of texts"}},
+		"left texts":  {it{"SubscriptionStatus": yes(true), "OptOut": s("b, a;c_1")}, "yes", []string{"OptOut is a text in place of a set of texts"}, it{"SubscriptionStatus": yes(true), "OptOut": ss("a", "b", "c_1")}, []string{"OptOut, a text, became a set of texts"}},
+		"left json":   {it{"SubscriptionStatus": yes(true), "OptOut": s(`["b","*"]`)}, "yes", []string{"OptOut is a text in place of a set of texts"}, it{"SubscriptionStatus": yes(true), "OptOut": ss("*", "b")}, []string{"OptOut, a text, became a set of texts"}},
+		"left spaces": {it{"SubscriptionStatus": yes(true), "OptOut": l(s(" a "), s("b,c"))}, "yes", []string{"OptOut is a list in place of a set of texts"}, it{"SubscriptionStatus": yes(true), "OptOut": ss("a", "b", "c")}, []string{"OptOut, a list, became a set of texts"}},
 		"left null":   {it{"SubscriptionStatus": yes(true), "OptOut": null()}, "yes", []string{"OptOut is null in place of a set of texts"}, it{"SubscriptionStatus": yes(true)}, []string{"OptOut, null, became a set of texts"}},
 		"left odd":    {it{"SubscriptionStatus": yes(true), "OptOut": l(s("a"), n("7"))}, "yes", []string{"OptOut is a list with something in it that is no list id"}, nil, nil},
 		"left true":   {it{"SubscriptionStatus": yes(true), "OptOut": yes(true)}, "yes", []string{"OptOut is a boolean with something in it that is no list id"}, nil, nil},
@@ -103,6 +106,18 @@ func TestAnOldTableIsReadClosedAndWhatIsOddIsSaid(t *testing.T) {
 		}
 		if err != nil || status != c.status || !reflect.DeepEqual(u.Odd, c.odd) {
 			t.Errorf("%s: %s, %q, %v; want %s, %q", name, status, u.Odd, err, c.status, c.odd)
+		}
+	}
+}
+
+func TestARefusalInAnotherProgramsWritingIsHeeded(t *testing.T) {
+	tab := newTable(t)
+	store := open(t, dynamodb.Config{Endpoint: tab.endpoint})
+	for _, left := range []types.AttributeValue{s("promo, news"), s("news promo"), s(`["promo"]`), l(s(" promo "), n("1")), s("promo;news"), ss("promo")} {
+		tab.put(t, it{"Email": s("kim@example.com"), "SubscriptionStatus": yes(true), "OptOut": left})
+		u, err := store.Get(t.Context(), "kim@example.com")
+		if err != nil || u.Receives("promo") || !u.Receives("other") {
+			t.Errorf("OptOut %v: has left %q, %v", left, u.OptOut, err)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package mysqlsync
 import (
 	"context"
 	"time"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // What fuzzing reaches below the Table.
@@ -21,4 +23,21 @@ func RightsOf(grant string) []string { return rightsOf(grant) }
 func Exec(ctx context.Context, t *Table, statement string) error {
 	_, err := t.db.ExecContext(ctx, statement)
 	return err
+}
+
+// AgeAsides makes all rows that are set aside older.
+func AgeAsides(s *State, d time.Duration) error {
+	keys, asides, err := walk[aside](s, asideBucket, "", 1000)
+	if err != nil {
+		return err
+	}
+	return s.db.Update(func(tx *bolt.Tx) error {
+		for i, a := range asides {
+			a.Since = a.Since.Add(-d)
+			if err := putJSON(tx.Bucket([]byte(asideBucket)), keys[i], a); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

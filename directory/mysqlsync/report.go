@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"postern/mail"
@@ -166,7 +168,7 @@ func (s *Syncer) writeRejects() error {
 	_ = w.Write([]string{"key", "email", "reason", "since"})
 	for len(keys) > 0 {
 		for i, a := range asides {
-			_ = w.Write([]string{keys[i], a.Email, a.Reason, a.Since.Format(time.RFC3339)})
+			_ = w.Write([]string{inert(keys[i]), inert(a.Email), a.Reason, a.Since.Format(time.RFC3339)})
 		}
 		if keys, asides, err = walk[aside](s.cfg.State, asideBucket, keys[len(keys)-1], 1000); err != nil {
 			return errors.Join(err, f.Close())
@@ -177,6 +179,14 @@ func (s *Syncer) writeRejects() error {
 		return fmt.Errorf("write the file of rejected rows: %w", err)
 	}
 	return os.Rename(part, path)
+}
+
+// inert is a cell that no spreadsheet computes: who may write into MySQL may be anybody.
+func inert(cell string) string {
+	if _, err := strconv.ParseFloat(cell, 64); err != nil && cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
+		return "'" + cell
+	}
+	return cell
 }
 
 // Kinds lists the kinds of samples of a report, in the order in which people want them.

@@ -132,7 +132,7 @@ func (s *State) write(e *edit) error {
 		if err := e.writeRows(tx); err != nil {
 			return err
 		}
-		if err := e.keepSince(tx); err != nil {
+		if err := e.keepSince(tx.Bucket([]byte(asideBucket))); err != nil {
 			return err
 		}
 		if err := putAll(tx.Bucket([]byte(asideBucket)), e.aside, func(a *aside) bool { return a == nil }); err != nil {
@@ -161,15 +161,18 @@ func (s *State) write(e *edit) error {
 	return nil
 }
 
-// keepSince lets a row be set aside since it first was for that reason.
-func (e *edit) keepSince(tx *bolt.Tx) error {
-	for key, now := range e.aside {
-		was, err := getJSON[*aside](tx.Bucket([]byte(asideBucket)), key)
+// keepSince leaves a row that is set aside for the same reason as before its time.
+func (e *edit) keepSince(b *bolt.Bucket) error {
+	for key, a := range e.aside {
+		if a == nil {
+			continue
+		}
+		old, err := getJSON[*aside](b, key)
 		if err != nil {
 			return err
 		}
-		if now != nil && was != nil && was.Reason == now.Reason {
-			now.Since = was.Since
+		if old != nil && old.Email == a.Email && old.Reason == a.Reason {
+			a.Since = old.Since
 		}
 	}
 	return nil

@@ -23,6 +23,24 @@ func (w *world) shop(n int) {
 	}
 }
 
+func TestTheFileOfRejectsSaysSinceWhenAndIsNoFormula(t *testing.T) {
+	w := newWorld(t)
+	w.shop(5)
+	w.table.edit(4, func(p *person) { p.email, p.problem = "=cmd|calc", "email is no address" })
+	w.pass(mysqlsync.Options{})
+	w.must(mysqlsync.AgeAsides(w.state, 48*time.Hour))
+	since := time.Now().UTC().Add(-48 * time.Hour).Format("2006-01-02T")
+	w.pass(mysqlsync.Options{Reconcile: true})
+	if text, err := os.ReadFile(w.cfg.Rejects); err != nil || !strings.Contains(string(text), "000004,'=cmd|calc,email is no address,"+since) {
+		t.Errorf("read again: %s %v", text, err)
+	}
+	w.table.edit(4, func(p *person) { p.problem = "email is empty" })
+	w.pass(mysqlsync.Options{})
+	if text, err := os.ReadFile(w.cfg.Rejects); err != nil || !strings.Contains(string(text), "email is empty,") || strings.Contains(string(text), since) {
+		t.Errorf("for another reason: %s %v", text, err)
+	}
+}
+
 func TestAFirstLoadAndWhatChangesAfterIt(t *testing.T) {
 	w := newWorld(t)
 	w.shop(7)
