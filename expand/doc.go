@@ -7,7 +7,8 @@
 //   - [Expander] reads the directory page by page after the mail was accepted and
 //     stores, for each subscribed user, a copy with the values of
 //     [Compiled.Fields]; [Fields] is the vocabulary of both, [Filter] a list's
-//     choice of users.
+//     choice of users. [Audience] decides who that is, for expansion and for those who
+//     want to know beforehand.
 //
 // # From a mail to its copies
 //

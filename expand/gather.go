@@ -14,8 +14,9 @@ import (
 
 // How many copies may wait to be stored together, sorted by address.
 const (
-	gatherShare = 8      // one for so many that are stored
-	gatherMost  = 30_000 // some 10 MB
+	gatherShare = 8       // one for so many that are stored
+	gatherMost  = 30_000  // 7 MB and their values
+	gatherBytes = 4 << 20 // of values
 	gatherWait  = time.Second
 )
 
@@ -39,10 +40,10 @@ func (r *run) store(ctx context.Context, pages <-chan scanned) error {
 			for i := range p.users {
 				r.learn(&p.users[i])
 				if c, ok := r.copyFor(&p.users[i]); ok {
-					g.copies, g.keys = append(g.copies, c), append(g.keys, c.Key())
+					g.add(c)
 				}
 			}
-			if len(g.copies) < min(g.stored/gatherShare, gatherMost) {
+			if len(g.copies) < min(g.stored/gatherShare, gatherMost) && g.bytes < gatherBytes {
 				late.Reset(gatherWait)
 				continue
 			}
@@ -59,8 +60,16 @@ type gathered struct {
 	pages      int
 	copies     []mail.Copy
 	keys       []string             // of the copies
+	bytes      int                  // of their values
 	checkpoint directory.Checkpoint // after the last page
 	stored     int                  // copies so far
+}
+
+func (g *gathered) add(c mail.Copy) {
+	g.copies, g.keys = append(g.copies, c), append(g.keys, c.Key())
+	for _, v := range c.Values {
+		g.bytes += len(v)
+	}
 }
 
 // sort puts the copies in the order of their keys; of the same key twice the one that
@@ -95,6 +104,6 @@ func (r *run) put(ctx context.Context, g *gathered) error {
 	g.stored += len(g.copies)
 	clear(g.copies) // let go of what they name
 	clear(g.keys)
-	g.pages, g.copies, g.keys = 0, g.copies[:0], g.keys[:0]
+	g.pages, g.bytes, g.copies, g.keys = 0, 0, g.copies[:0], g.keys[:0]
 	return nil
 }

@@ -56,6 +56,32 @@ func TestExpandStoresManyCopiesInTheOrderOfTheirAddresses(t *testing.T) {
 	}
 }
 
+// Copies with much in them do not wait for many others: a page of a directory has 1 MB.
+func TestExpandGathersNoMoreThanFitsIntoMemory(t *testing.T) {
+	pages := unordered(60)
+	long := strings.Repeat("x", 128<<10) // 1 MB a page
+	for i := range pages {
+		for k := range pages[i] {
+			pages[i][k].Attributes["Name"] = long
+		}
+	}
+	e, q, _ := newExpander(t, promo(), pages...)
+	if err := e.Expand(t.Context(), q.stored()); err != nil {
+		t.Fatal(err)
+	}
+	last := 0
+	for _, call := range q.stores() {
+		var through int
+		if _, err := fmt.Sscanf(call, "AddCopies %d", &through); err != nil {
+			t.Fatal(err)
+		}
+		if through-last > 4 {
+			t.Errorf("the pages up to %d were stored together with %d others", through, through-last-1)
+		}
+		last = through
+	}
+}
+
 // Of a person who is there in two spellings the one that was met first counts, also when
 // both wait for the same commit.
 func TestExpandKeepsTheFirstSpellingOfThoseThatItStoresTogether(t *testing.T) {

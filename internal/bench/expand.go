@@ -109,7 +109,7 @@ func (w *worker) expand(of *expansion) (err error) {
 	if err != nil {
 		return err
 	}
-	watch, start, spent := watchMemory(), time.Now(), processor()
+	watch, start, spent := watchMemory(os.Getpid()), time.Now(), processor()
 	if err := e.Expand(context.Background(), m); err != nil {
 		return err
 	}

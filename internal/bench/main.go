@@ -2,7 +2,8 @@
 // one machine: the real program, started as a user would start it, and beside it
 // bare loops that only sign and deliver; its acceptance of mail beside a private
 // postfix and a bare go-smtp server, and its relaying beside that postfix; and how
-// long a transactional mail takes while a campaign is sent; and unsubscribing. It prints a Markdown table of ratios;
+// long a transactional mail takes while a campaign is sent; unsubscribing; and a
+// million users. It prints a Markdown table of ratios;
 // `make bench` runs it. Absolute rates are those of this machine and this hour.
 //
 // The sink that swallows mail and the null SES server are processes of their own
