@@ -199,45 +199,66 @@ func (p *pass) begin(ctx context.Context) error {
 // take judges rows, and does what is to be done unless the pass only looks. note adds to
 // what is remembered with them.
 func (p *pass) take(ctx context.Context, rows []Row, note func(*edit)) error {
-	p.report.Read += len(rows)
-	done := int64(len(rows))
-	if p.stages() { // what is in a chunk already is brought by the changes behind the load
-		known, err := p.s.cfg.State.known(keysOf(rows))
-		if err != nil {
-			return err
-		}
-		rows = slices.DeleteFunc(rows, func(r Row) bool { return known[r.Key] != nil })
-	}
-	b, err := p.s.gather(ctx, rows, p.flown, p.blind, p.stages())
+	v, err := p.judge(ctx, rows)
 	if err != nil {
 		return err
 	}
-	steps := b.judge(p.report.Kind == FirstLoad && !p.at.Loaded)
+	return p.finish(ctx, v, note)
+}
+
+// verdict is rows that are judged.
+type verdict struct {
+	read  int
+	b     *batch
+	steps []step
+}
+
+// judge says what is to be done for rows. It writes nothing.
+func (p *pass) judge(ctx context.Context, rows []Row) (*verdict, error) {
+	v := &verdict{read: len(rows)}
+	if p.stages() { // what is in a chunk already is brought by the changes behind the load
+		known, err := p.s.cfg.State.known(keysOf(rows))
+		if err != nil {
+			return nil, err
+		}
+		rows = slices.DeleteFunc(rows, func(r Row) bool { return known[r.Key] != nil })
+	}
+	var err error
+	if v.b, err = p.s.gather(ctx, rows, p.flown, p.blind, p.stages()); err != nil {
+		return nil, err
+	}
+	v.steps = v.b.judge(p.report.Kind == FirstLoad && !p.at.Loaded)
+	return v, nil
+}
+
+// finish does what was judged, unless the pass only looks, and counts it.
+func (p *pass) finish(ctx context.Context, v *verdict, note func(*edit)) error {
+	p.report.Read += v.read
 	if p.met != nil {
-		for i := range b.rows {
-			p.met[keyHash(b.rows[i].Key)] = struct{}{}
+		for i := range v.b.rows {
+			p.met[keyHash(v.b.rows[i].Key)] = struct{}{}
 		}
 	}
 	if p.lives != nil {
-		p.lookLater(b, steps)
+		p.lookLater(v.b, v.steps)
 	}
 	if !p.looking {
-		for i := range steps {
-			if st := &steps[i]; st.put != nil && p.blind { // and no chunk is written again
+		for i := range v.steps {
+			if st := &v.steps[i]; st.put != nil && p.blind { // and no chunk is written again
 				st.put.New = st.kind == isNew
 			}
 		}
 		e := newEdit(&p.at)
-		remember(e, b, steps)
+		remember(e, v.b, v.steps)
 		if note != nil {
 			note(e)
 		}
-		if err := p.do(ctx, b, steps, e); err != nil {
+		if err := p.do(ctx, v.b, v.steps, e); err != nil {
 			return err
 		}
 	}
-	p.tally(steps)
-	p.report.Done += done
+	p.tally(v.steps)
+	p.report.Done += int64(v.read)
 	p.show(false)
 	return nil
 }
@@ -390,37 +411,6 @@ func (at *place) advance(read, now time.Time) {
 	}
 	if read.After(at.Mark) {
 		at.Mark = read
-	}
-}
-
-// inPages takes all that read gives, and reads the next page meanwhile.
-func (p *pass) inPages(ctx context.Context, after string, read func(context.Context, string) ([]Row, error), note func(*edit, string)) error {
-	type page struct {
-		rows []Row
-		err  error
-	}
-	pages := make(chan page, 1)
-	fetch := func(after string) {
-		rows, err := read(ctx, after)
-		pages <- page{rows, err}
-	}
-	go fetch(after)
-	for {
-		next := <-pages
-		if next.err != nil || len(next.rows) == 0 {
-			return next.err
-		}
-		after := next.rows[len(next.rows)-1].Key
-		go fetch(after)
-		err := p.take(ctx, next.rows, func(e *edit) {
-			if note != nil {
-				note(e, after)
-			}
-		})
-		if err != nil {
-			<-pages // nothing reads on behind a pass that has ended
-			return err
-		}
 	}
 }
 
