@@ -32,6 +32,7 @@ func SyncCounts(c mysqlsync.Counts) []SyncCount {
 		{"consents", "new consents", c.Consents},
 		{"unknown", "neither subscribed nor not", c.Unknown},
 		{"strangers", "in no row of MySQL", c.Strangers},
+		{"missing", "of earlier passes missing in the directory", c.Missing},
 	}
 	shown := all[:0]
 	for _, one := range all {

@@ -23,6 +23,24 @@ func (w *world) shop(n int) {
 	}
 }
 
+// A row that is as before is not written again, so somebody must be told.
+func TestAReconcileSaysWhatTheDirectoryHasLost(t *testing.T) {
+	w := newWorld(t)
+	w.shop(5)
+	w.pass(mysqlsync.Options{})
+	w.put(directory.User{Email: "stranger@example.com", Subscribed: true})
+	if r := w.pass(mysqlsync.Options{Reconcile: true}); r.Missing != 0 || r.Strangers != 1 {
+		t.Errorf("nothing is lost: %+v", r)
+	}
+	w.must(w.store.Store.Delete(t.Context(), []mail.Address{"user2@example.com", "user3@example.com"}))
+	w.table.edit(4, func(p *person) { p.deleted = true })
+	for _, dry := range []bool{true, false} {
+		if r := w.pass(mysqlsync.Options{Reconcile: true, DryRun: dry}); r.Missing != 2 || r.Gone != 1 {
+			t.Errorf("dry %v: %+v", dry, r)
+		}
+	}
+}
+
 func TestTheFileOfRejectsSaysSinceWhenAndIsNoFormula(t *testing.T) {
 	w := newWorld(t)
 	w.shop(5)

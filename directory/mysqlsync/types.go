@@ -101,6 +101,7 @@ type Counts struct {
 	Kept         int `json:"kept"`         // subscribed in MySQL, and left here: they stay away
 	Consents     int `json:"consents"`     // that were news
 	Strangers    int `json:"strangers"`    // users of the directory whom no row has brought; a reconcile looks for them
+	Missing      int `json:"missing"`      // users that a sync has brought and the directory has no more, about: it was restored, or made anew
 	Unknown      int `json:"unknown"`      // new or changed, and the column of the status is neither yes nor no
 }
 
