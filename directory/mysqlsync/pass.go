@@ -213,6 +213,8 @@ func (p *pass) take(ctx context.Context, rows []Row, note func(*edit)) error {
 		if err := p.do(ctx, b, steps, e); err != nil {
 			return err
 		}
+	} else if err := p.s.foresee(steps); err != nil {
+		return err
 	}
 	p.tally(steps)
 	p.report.Done += int64(len(rows))

@@ -41,6 +41,24 @@ func TestAReconcileSaysWhatTheDirectoryHasLost(t *testing.T) {
 	}
 }
 
+func TestADryRunSaysWhoAConsentWouldBringBack(t *testing.T) {
+	w := newWorld(t)
+	w.shop(3)
+	w.pass(mysqlsync.Options{})
+	left := time.Now().Add(-time.Hour)
+	for _, email := range []mail.Address{"user1@example.com", "user2@example.com"} {
+		w.must(w.index.OptOut(t.Context(), email, directory.AllLists, directory.Evidence{At: left, How: "page"}))
+	}
+	w.hear()
+	w.table.edit(1, func(p *person) { p.consent = left.Add(time.Minute) })
+	w.table.edit(2, func(p *person) { p.consent = left.Add(-time.Minute) })
+	for _, dry := range []bool{true, false} {
+		if r := w.pass(mysqlsync.Options{DryRun: dry}); r.Back != 1 || r.Kept != 1 || r.Consents != 2 {
+			t.Errorf("dry %v: %+v", dry, r)
+		}
+	}
+}
+
 func TestTheFileOfRejectsSaysSinceWhenAndIsNoFormula(t *testing.T) {
 	w := newWorld(t)
 	w.shop(5)
