@@ -29,9 +29,11 @@ func SyncCounts(c mysqlsync.Counts) []SyncCount {
 		{"gone", "gone", c.Gone},
 		{"bad", "set aside", c.Bad},
 		{"kept", "left here and stay away", c.Kept},
+		{"back", "left here and agreed again: they come back", c.Back},
 		{"consents", "new consents", c.Consents},
 		{"unknown", "neither subscribed nor not", c.Unknown},
 		{"strangers", "in no row of MySQL", c.Strangers},
+		{"missing", "of earlier passes missing in the directory", c.Missing},
 	}
 	shown := all[:0]
 	for _, one := range all {

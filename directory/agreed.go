@@ -35,6 +35,25 @@ func (x *Index) Agreed(ctx context.Context, userKey mail.Address, lists []string
 	return nil
 }
 
+// BringsBack says whether [Index.Agreed] with a consent of that moment, which has come,
+// would undo that the person has left all lists.
+func (x *Index) BringsBack(user mail.Address, at time.Time) (back bool, err error) {
+	err = x.db.View(func(tx *bolt.Tx) error {
+		news, err := notHeard(tx, user, []string{AllLists}, at.UTC())
+		if err != nil || len(news) == 0 {
+			return err
+		}
+		p, err := readPerson(tx, user, Evidence{})
+		if err != nil {
+			return err
+		}
+		gone, left := p.left[AllLists]
+		back = left && at.After(gone)
+		return nil
+	})
+	return back, err
+}
+
 // unheard gives the lists whose consent is news. It asks without a transaction that
 // writes: most of what a sync brings is known.
 func (x *Index) unheard(user mail.Address, lists []string, at time.Time) (news []string, err error) {

@@ -116,6 +116,8 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 	for name, c := range map[string]struct{ csv, want string }{
 		"empty":               {"", "empty"},
 		"no Email":            {"Name,Gender\nx,y\n", "column Email"},
+		"a workbook":          {"PK\x03\x04\x14\x00\x06\x00", "save it in Excel as"},
+		"an old workbook":     {"\xd0\xcf\x11\xe0\xa1\xb1", "save it in Excel as"},
 		"another word":        {"이메일,이름\na@example.com,x\n", "--map Email=이메일"},
 		"no letters":          {"Email,\xff\xc0\n", "UTF-8"},
 		"twice":               {"Email,City,City\n", "City twice"},

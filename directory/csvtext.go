@@ -49,6 +49,8 @@ func newText(r io.Reader, want Encoding) (*textReader, error) {
 	}
 	bom := Auto
 	switch {
+	case string(head) == "PK\x03", string(head) == "\xd0\xcf\x11":
+		return nil, badFile("the file is a workbook of Excel, or a ZIP archive, and no CSV: save it in Excel as \"CSV UTF-8\"")
 	case string(head) == "\ufeff":
 		bom = UTF8
 	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):

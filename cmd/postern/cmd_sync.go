@@ -131,6 +131,10 @@ func showReport(w io.Writer, r *admin.SyncReport, good bool) error {
 		fmt.Fprintf(&b, "%s in the directory and in no row of MySQL. `postern sync --reconcile --strangers` takes such users out.\n",
 			plural(r.Strangers, "1 user is", fmt.Sprintf("%d users are", r.Strangers)))
 	}
+	if r.Missing > 0 {
+		fmt.Fprintf(&b, "The directory lacks %s that an earlier pass has written: it was restored, or made anew. Stop the gateway and move data_dir/sync.db away; the next pass loads everything anew, and nobody who left comes back.\n",
+			counted(r.Missing, "user"))
+	}
 	if r.Tripwire != "" {
 		fmt.Fprintf(&b, "A pass would stop: %s\n", clean(r.Tripwire))
 	}

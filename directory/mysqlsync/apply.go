@@ -146,9 +146,30 @@ func (s *Syncer) tellIndex(ctx context.Context, b *batch, steps []step) error {
 			return err
 		}
 		left, err = index.Left(st.row.User.Email)
-		st.kept = st.kept && slices.Contains(left, directory.AllLists)
+		st.back = st.kept && !slices.Contains(left, directory.AllLists)
+		st.kept = st.kept && !st.back
 		return err
 	})
+}
+
+// foresee says what the consents would do, without a word to the index.
+func (s *Syncer) foresee(steps []step) error {
+	for i := range steps {
+		st := &steps[i]
+		if !st.consent || !st.kept || slices.Contains(st.leave, directory.AllLists) {
+			continue
+		}
+		address := st.row.User.Email
+		if len(st.from) > 0 { // what was left there comes along
+			address = st.from[0]
+		}
+		back, err := s.cfg.Index.BringsBack(address, st.row.Consent)
+		if err != nil {
+			return err
+		}
+		st.back, st.kept = back, !back
+	}
+	return nil
 }
 
 // tellMoves tells who has moved. Who gives an address free comes before who takes it: else

@@ -94,7 +94,7 @@ func (t *Table) explainConnection(doing string, err error) error {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		class = mail.Unreachable
 	}
-	return &mail.Error{Class: class, Err: t.cause(err), Public: fmt.Sprintf("%s cannot be reached, or went away at %s", t.server, doing)}
+	return &mail.Error{Class: class, Err: t.cause(err), Public: fmt.Sprintf("%s cannot be reached, or went away at %s: see that it runs, that this machine may connect to it, and that sync.dsn has its host and port", t.server, doing)}
 }
 
 // cause is err for the log, or nothing when it has the password in it.

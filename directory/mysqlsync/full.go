@@ -269,6 +269,9 @@ func (p *pass) readDirectory(ctx context.Context, before bool) error {
 		}
 	}
 	p.known = max(p.known, users)
+	if !before {
+		p.report.Missing = max(0, p.at.Users-(users-p.report.Strangers))
+	}
 	return nil
 }
 

@@ -40,7 +40,7 @@ type step struct {
 	aside   *aside
 	later   bool
 
-	unsubscribed, subscribed, kept bool
+	unsubscribed, subscribed, kept, back bool
 }
 
 // judge says what is done for each row. It reads nothing and writes nothing.

@@ -256,6 +256,8 @@ func (p *pass) finish(ctx context.Context, v *verdict, note func(*edit)) error {
 		if err := p.do(ctx, v.b, v.steps, e); err != nil {
 			return err
 		}
+	} else if err := p.s.foresee(steps); err != nil {
+		return err
 	}
 	p.tally(v.steps)
 	p.report.Done += int64(v.read)

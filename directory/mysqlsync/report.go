@@ -72,6 +72,7 @@ func (p *pass) tally(steps []step) {
 		count(&c.Moved, len(st.from) > 0, "moved", st, st.what)
 		count(&c.Unsubscribed, st.unsubscribed, "unsubscribed", st, "")
 		count(&c.Kept, st.kept, "kept", st, "subscribed in MySQL, and left here")
+		count(&c.Back, st.back, "back", st, "had left here, and agreed later")
 		if st.kind == isSame {
 			c.Same++
 		}
@@ -191,6 +192,6 @@ func inert(cell string) string {
 
 // Kinds lists the kinds of samples of a report, in the order in which people want them.
 func (r *Report) Kinds() []string {
-	order := []string{isNew, isChanged, "moved", "unsubscribed", isGone, "kept", isBad, "strangers"}
+	order := []string{isNew, isChanged, "moved", "unsubscribed", isGone, "kept", "back", isBad, "strangers"}
 	return slices.DeleteFunc(order, func(kind string) bool { return !slices.Contains(slices.Collect(maps.Keys(r.Samples)), kind) })
 }

@@ -23,6 +23,42 @@ func (w *world) shop(n int) {
 	}
 }
 
+// A row that is as before is not written again, so somebody must be told.
+func TestAReconcileSaysWhatTheDirectoryHasLost(t *testing.T) {
+	w := newWorld(t)
+	w.shop(5)
+	w.pass(mysqlsync.Options{})
+	w.put(directory.User{Email: "stranger@example.com", Subscribed: true})
+	if r := w.pass(mysqlsync.Options{Reconcile: true}); r.Missing != 0 || r.Strangers != 1 {
+		t.Errorf("nothing is lost: %+v", r)
+	}
+	w.must(w.store.Store.Delete(t.Context(), []mail.Address{"user2@example.com", "user3@example.com"}))
+	w.table.edit(4, func(p *person) { p.deleted = true })
+	for _, dry := range []bool{true, false} {
+		if r := w.pass(mysqlsync.Options{Reconcile: true, DryRun: dry}); r.Missing != 2 || r.Gone != 1 {
+			t.Errorf("dry %v: %+v", dry, r)
+		}
+	}
+}
+
+func TestADryRunSaysWhoAConsentWouldBringBack(t *testing.T) {
+	w := newWorld(t)
+	w.shop(3)
+	w.pass(mysqlsync.Options{})
+	left := time.Now().Add(-time.Hour)
+	for _, email := range []mail.Address{"user1@example.com", "user2@example.com"} {
+		w.must(w.index.OptOut(t.Context(), email, directory.AllLists, directory.Evidence{At: left, How: "page"}))
+	}
+	w.hear()
+	w.table.edit(1, func(p *person) { p.consent = left.Add(time.Minute) })
+	w.table.edit(2, func(p *person) { p.consent = left.Add(-time.Minute) })
+	for _, dry := range []bool{true, false} {
+		if r := w.pass(mysqlsync.Options{DryRun: dry}); r.Back != 1 || r.Kept != 1 || r.Consents != 2 {
+			t.Errorf("dry %v: %+v", dry, r)
+		}
+	}
+}
+
 func TestTheFileOfRejectsSaysSinceWhenAndIsNoFormula(t *testing.T) {
 	w := newWorld(t)
 	w.shop(5)

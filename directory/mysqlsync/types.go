@@ -100,8 +100,10 @@ type Counts struct {
 	Unsubscribed int `json:"unsubscribed"` // changed or bad, and not subscribed any more
 	Subscribed   int `json:"subscribed"`   // changed, and subscribed again
 	Kept         int `json:"kept"`         // subscribed in MySQL, and left here: they stay away
+	Back         int `json:"back"`         // had left all lists here, and a later consent undoes that
 	Consents     int `json:"consents"`     // that were news
 	Strangers    int `json:"strangers"`    // users of the directory whom no row has brought; a reconcile looks for them
+	Missing      int `json:"missing"`      // users that a sync has brought and the directory has no more, about: it was restored, or made anew
 	Unknown      int `json:"unknown"`      // new or changed, and the column of the status is neither yes nor no
 }
 
@@ -123,7 +125,7 @@ type Report struct {
 	Done    int64               `json:"done,omitempty"` // of them
 	Left    time.Duration       `json:"-"`              // until the step ends, about; 0: unknown
 	Counts                      // flat in JSON
-	Samples map[string][]Sample `json:"samples,omitempty"` // by "new", "changed", "moved", "gone", "unsubscribed", "kept", "bad", "strangers": 5 each
+	Samples map[string][]Sample `json:"samples,omitempty"` // by "new", "changed", "moved", "gone", "unsubscribed", "kept", "back", "bad", "strangers": 5 each
 	// Tripwire says in a dry run that a real one would be stopped, and why.
 	Tripwire string `json:"tripwire,omitempty"`
 	Error    string `json:"error,omitempty"` // why it ended before its end
