@@ -21,7 +21,7 @@ const (
 	pageUsers  = 1000
 	pageBytes  = 1 << 20
 	putUsers   = 2500 // of an import in no order each has a page of its own: 70 MB where 5000 took 110
-	checkpoint = 1 // first byte of our checkpoints; the rest is the last key
+	checkpoint = 1    // first byte of our checkpoints; the rest is the last key
 )
 
 // Store is a directory in one file. It implements [directory.Store].
