@@ -30,11 +30,11 @@ func (g *gateway) counts(lists ...string) map[string]int {
 func TestWhoIsCountedGetsTheMail(t *testing.T) {
 	lists := []string{"everyone", "women", "new", "since"}
 	g := newGateway(t, list("everyone", "")+list("women", `filter = 'Gender == "Female"'`)+list("new", `filter = 'CreateTime >= daysAgo(30)'`)+
-		list("since", `filter = 'CreateTime >= date("2020-01-01")'`)+maildirLane)
+		list("since", `filter = 'CreateTime >= date("2020-01-01")'`)+list("vip", `filter = 'Grade == "VIP"'`)+maildirLane)
 	ago := func(days int) int64 { return time.Now().Unix() - int64(days)*24*60*60 }
 	newYear := time.Date(2020, 1, 1, 0, 0, 0, 0, time.FixedZone("KST", 9*60*60)).Unix() // in the configured time zone
 	var b strings.Builder
-	b.WriteString("Email,Name,Gender,CreateTime,SubscriptionStatus\n")
+	b.WriteString("Email,Name,Gender,CreateTime,SubscriptionStatus,Grade\n")
 	for i, u := range []struct {
 		gender  string
 		created int64
@@ -43,13 +43,14 @@ func TestWhoIsCountedGetsTheMail(t *testing.T) {
 		{"Female", ago(1), true}, {"Female", ago(29), true}, {"Male", ago(29), true}, {"Male", ago(31), true}, {"Female", ago(1), false},
 		{"Female", newYear, true}, {"Male", newYear - 1, true}, {"", ago(0), true}, {"Female", ago(2), true}, {"Female", ago(3), true},
 	} {
-		fmt.Fprintf(&b, "user%d@example.net,Kim,%s,%d,%v\n", i, u.gender, u.created, u.in)
+		fmt.Fprintf(&b, "user%d@example.net,Kim,%s,%d,%v,\n", i, u.gender, u.created, u.in)
 	}
-	b.WriteString("User1@Example.NET,Kim,Female,1,true\n") // user1 in another spelling
+	b.WriteString("User1@Example.NET,Kim,Female,1,true,VIP\n") // user1 in another spelling
 	g.write("users.csv", b.String())
 	g.run("users", "import", "users.csv")
 	offline := g.counts(lists...)
 	g.serve()
+	g.run("config") // and it knows Grade, which the configuration does not name
 	if online := g.counts(lists...); !maps.Equal(online, offline) || online["everyone"] != 9 || online["new"] != 6 {
 		t.Errorf("counted without a gateway: %v, with one: %v", offline, online)
 	}
@@ -84,7 +85,7 @@ func TestWhoIsCountedGetsTheMail(t *testing.T) {
 	if out := g.run("lists", "sample", "new", "--json"); json.Unmarshal([]byte(out), &sample) != nil || len(sample) != 4 {
 		t.Error(out)
 	}
-	if out := g.fails("lists", "count", "nwe"); out != "postern: there is no list \"nwe\"; there are promo, everyone, women, new, since\n" {
+	if out := g.fails("lists", "count", "nwe"); out != "postern: there is no list \"nwe\"; there are promo, everyone, women, new, since, vip\n" {
 		t.Error(out)
 	}
 	g.stop()
