@@ -49,6 +49,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("ROOT", root)
 			e.Setenv("PORT", strconv.Itoa(peer.Port(t)))
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector waits a second at each command's end
 			return nil
 		},
 	})

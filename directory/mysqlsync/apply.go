@@ -175,24 +175,33 @@ func (s *Syncer) foresee(steps []step) error {
 // tellMoves tells who has moved. Who gives an address free comes before who takes it: else
 // the one would take along what the other had left.
 func (s *Syncer) tellMoves(ctx context.Context, steps []step, ev directory.Evidence) error {
-	type move struct{ from, to mail.Address }
+	type move struct {
+		from, to       mail.Address
+		fromKey, toKey string
+	}
 	var moves []move
+	leaving := map[string]int{}
 	for i := range steps {
 		for _, from := range steps[i].from {
-			moves = append(moves, move{from, steps[i].put.Email})
+			to := steps[i].put.Email
+			moves = append(moves, move{from, to, from.Key(), to.Key()})
+			leaving[from.Key()]++
 		}
 	}
 	for len(moves) > 0 {
-		leaving := map[string]int{}
-		for _, m := range moves {
-			leaving[m.from.Key()]++
+		var waiting []move
+		for i, m := range moves {
+			circle := i == len(moves)-1 && len(waiting) == i // it is told somewhere first
+			if leaving[m.toKey] > 0 && m.fromKey != m.toKey && !circle {
+				waiting = append(waiting, m)
+				continue
+			}
+			if err := s.cfg.Index.Moved(ctx, m.from, m.to, ev); err != nil {
+				return err
+			}
+			leaving[m.fromKey]--
 		}
-		free := slices.IndexFunc(moves, func(m move) bool { return leaving[m.to.Key()] == 0 || m.from.Key() == m.to.Key() })
-		free = max(free, 0) // a circle begins anywhere
-		if err := s.cfg.Index.Moved(ctx, moves[free].from, moves[free].to, ev); err != nil {
-			return err
-		}
-		moves = slices.Delete(moves, free, free+1)
+		moves = waiting
 	}
 	return nil
 }

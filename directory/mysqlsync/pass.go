@@ -256,7 +256,7 @@ func (p *pass) finish(ctx context.Context, v *verdict, note func(*edit)) error {
 		if err := p.do(ctx, v.b, v.steps, e); err != nil {
 			return err
 		}
-	} else if err := p.s.foresee(steps); err != nil {
+	} else if err := p.s.foresee(v.steps); err != nil {
 		return err
 	}
 	p.tally(v.steps)

@@ -88,7 +88,7 @@ func (b *bench) firstLoad(d *dynalite, root string, round int) (load, again floa
 		return 0, 0, err
 	}
 	defer table.Close()
-	s, err := mysqlsync.New(mysqlsync.Config{Source: table, Store: store, Index: index, State: state, Origin: "shop", Chunk: tableChunk, Overlap: time.Second, Tripwire: 0.2, Learn: index.Learn})
+	s, err := mysqlsync.New(mysqlsync.Config{Source: table, Store: timed{store}, Index: index, State: state, Origin: "shop", Chunk: tableChunk, Overlap: time.Second, Tripwire: 0.2, Learn: index.Learn})
 	if err != nil {
 		return 0, 0, err
 	}
@@ -97,6 +97,8 @@ func (b *bench) firstLoad(d *dynalite, root string, round int) (load, again floa
 	if err != nil || r.New != tableUsers {
 		return 0, 0, fmt.Errorf("%d of %d users were loaded: %w", r.New, tableUsers, err)
 	}
+	fmt.Println("put", putTime, "of", time.Since(start))
+	putTime = 0
 	load = tableUsers / time.Since(start).Seconds()
 	start = time.Now()
 	if r, err = s.Run(ctx, mysqlsync.Options{Reconcile: true}, nil); err != nil {
@@ -147,7 +149,7 @@ func (b *bench) startMariaDB() (root string, stop func(), err error) {
 	}
 }
 
-// fillShop makes the users of tableUser in a database shop.
+// fillShop makes the users of tableUser in a database shop, changed five minutes after each other.
 func fillShop(root string, n int) error {
 	db, err := sql.Open("mysql", root)
 	if err != nil {
@@ -167,13 +169,23 @@ func fillShop(root string, n int) error {
 		var values []any
 		for k := i; k < i+some; k++ {
 			u := tableUser(k)
-			values = append(values, k, string(u.Email), u.Value("Name"), u.Value("Gender"), u.Value("CreateTime"), u.Value("City"), u.Value("Grade"), u.Value("Referrer"))
+			values = append(values, k, string(u.Email), u.Value("Name"), u.Value("Gender"), u.Value("CreateTime"), u.Value("City"), u.Value("Grade"), u.Value("Referrer"), 1_700_000_000+300*k)
 		}
-		text := "INSERT INTO shop.users (id, email, name, gender, created_at, subscribed, city, grade, referrer) VALUES " +
-			strings.TrimSuffix(strings.Repeat("(?,?,?,?,?,1,?,?,?),", some), ",")
+		text := "INSERT INTO shop.users (id, email, name, gender, created_at, subscribed, city, grade, referrer, update_at) VALUES " +
+			strings.TrimSuffix(strings.Repeat("(?,?,?,?,?,1,?,?,?,FROM_UNIXTIME(?)),", some), ",")
 		if _, err := db.Exec(text, values...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+type timed struct{ directory.Store }
+
+var putTime time.Duration
+
+func (t timed) Put(ctx context.Context, us []directory.User) error {
+	at := time.Now()
+	defer func() { putTime += time.Since(at) }()
+	return t.Store.Put(ctx, us)
 }
