@@ -162,7 +162,6 @@ func sameFiles(t *testing.T, a, b string) {
 }
 
 func TestTemplatesArePushedAndPulledOnce(t *testing.T) {
-	t.Parallel()
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)

@@ -88,7 +88,7 @@ func (b *bench) firstLoad(d *dynalite, root string, round int) (load, again floa
 		return 0, 0, err
 	}
 	defer table.Close()
-	s, err := mysqlsync.New(mysqlsync.Config{Source: table, Store: timed{store}, Index: index, State: state, Origin: "shop", Chunk: tableChunk, Overlap: time.Second, Tripwire: 0.2, Learn: index.Learn})
+	s, err := mysqlsync.New(mysqlsync.Config{Source: table, Store: store, Index: index, State: state, Origin: "shop", Chunk: tableChunk, Overlap: time.Second, Tripwire: 0.2, Learn: index.Learn})
 	if err != nil {
 		return 0, 0, err
 	}
@@ -97,8 +97,6 @@ func (b *bench) firstLoad(d *dynalite, root string, round int) (load, again floa
 	if err != nil || r.New != tableUsers {
 		return 0, 0, fmt.Errorf("%d of %d users were loaded: %w", r.New, tableUsers, err)
 	}
-	fmt.Println("put", putTime, "of", time.Since(start))
-	putTime = 0
 	load = tableUsers / time.Since(start).Seconds()
 	start = time.Now()
 	if r, err = s.Run(ctx, mysqlsync.Options{Reconcile: true}, nil); err != nil {
@@ -178,14 +176,4 @@ func fillShop(root string, n int) error {
 		}
 	}
 	return nil
-}
-
-type timed struct{ directory.Store }
-
-var putTime time.Duration
-
-func (t timed) Put(ctx context.Context, us []directory.User) error {
-	at := time.Now()
-	defer func() { putTime += time.Since(at) }()
-	return t.Store.Put(ctx, us)
 }
