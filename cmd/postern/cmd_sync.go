@@ -31,7 +31,7 @@ Examples:
 type syncPassCmd struct {
 	DryRun    bool `help:"Only show what would change: new, changed, gone, unsubscribed, with samples."`
 	Reconcile bool `help:"Read every row, and take those users out that are gone from MySQL."`
-	Force     bool `help:"Also when more users than tripwire allows would be taken out, unsubscribed or moved."`
+	Force     bool `help:"Also when more users than tripwire allows would be taken out or unsubscribed, or most moved."`
 	Strangers bool `help:"With --reconcile: also take out the users of the directory whom no row of MySQL has ever brought."`
 	JSON      bool `name:"json" help:"Print the report as JSON."`
 }

@@ -44,8 +44,8 @@
 //
 // # What stops a pass
 //
-// When more than [Config].Tripwire of the users would be taken out, unsubscribed or moved to
-// another address, nothing is changed and the error says how many. That is found by a look at
+// When more than [Config].Tripwire of the users would be taken out or unsubscribed, or more than
+// half would get another address, nothing is changed and the error says how many. That is found by a look at
 // everything that the pass would do, before it does the first of it. A row that
 // cannot be a user is set aside with its reason until it changes, or until the address
 // is free that another row had; what the directory has of it stays as it is, but for

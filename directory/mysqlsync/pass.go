@@ -151,13 +151,28 @@ func (p *pass) look(ctx context.Context) error {
 // fewAreFine is how many may always leave: a share of very few users says nothing.
 const fewAreFine = 2
 
+// A table of which more than half get another address is mapped wrongly, or is another one;
+// in a small one it may be the shop's wish.
+const (
+	mostMove   = 0.5
+	manyToMove = 10
+)
+
+// tooMany says whether the look has found more than the tripwire allows.
+func (p *pass) tooMany(out, off int) bool {
+	n := out + off
+	if (n > fewAreFine || n >= max(2, p.known)) && float64(n) > p.s.cfg.Tripwire*float64(p.known) {
+		return true
+	}
+	return p.moving >= manyToMove && float64(p.moving) > max(mostMove, p.s.cfg.Tripwire)*float64(p.known)
+}
+
 func (p *pass) tripwire() error {
 	out, off := p.report.Gone, p.report.Unsubscribed
 	if p.o.Strangers {
 		out += p.report.Strangers
 	}
-	n := out + off + p.moving
-	if n <= fewAreFine && n < p.known || float64(n) <= p.s.cfg.Tripwire*float64(p.known) || n < 2 {
+	if !p.tooMany(out, off) {
 		return nil
 	}
 	said := fmt.Sprintf("%d of %d users would be taken out, %d unsubscribed, and %d would get another address, more than sync.tripwire = %g allows: nothing was changed; "+
