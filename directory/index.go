@@ -167,6 +167,29 @@ func (x *Index) Left(addr mail.Address) ([]string, error) {
 	return slices.Sorted(maps.Keys(lists)), nil
 }
 
+// LeftOf is [Index.Left] of many addresses at once; those that have left nothing are not
+// in it.
+func (x *Index) LeftOf(addresses []mail.Address) (map[mail.Address][]string, error) {
+	found := map[mail.Address][]string{}
+	err := x.db.View(func(tx *bolt.Tx) error {
+		b := bucket(tx, leftBucket)
+		if k, _ := b.Cursor().First(); k == nil {
+			return nil
+		}
+		for _, a := range addresses {
+			lists, err := getJSON[left](b, []byte(a.Key()))
+			if err != nil {
+				return fmt.Errorf("read what %q has left: %w", a, err)
+			}
+			if len(lists) > 0 {
+				found[a] = slices.Sorted(maps.Keys(lists))
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
 // Learn remembers attribute names and their types ("string", "number", "bool"),
 // so that the placeholders of a mail can be judged without asking the Store. A
 // name that comes with two types is a string. What is known costs nothing.

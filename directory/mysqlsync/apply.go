@@ -20,7 +20,16 @@ const writers = 64
 // the way, and after it the state.
 func (s *Syncer) apply(ctx context.Context, steps []step, stage func([]directory.User) error) error {
 	var users, fresh, staged []directory.User
-	var drop []mail.Address
+	var drop, made []mail.Address
+	for i := range steps {
+		if st := &steps[i]; st.put != nil && st.fresh {
+			made = append(made, st.put.Email)
+		}
+	}
+	left, err := s.cfg.Index.LeftOf(made)
+	if err != nil {
+		return err
+	}
 	for i := range steps {
 		st := &steps[i]
 		drop = append(drop, st.drop...)
@@ -28,11 +37,7 @@ func (s *Syncer) apply(ctx context.Context, steps []step, stage func([]directory
 			continue
 		}
 		if st.fresh {
-			left, err := s.cfg.Index.Left(st.put.Email)
-			if err != nil {
-				return err
-			}
-			st.put.OptOut = directory.Union(st.put.OptOut, left)
+			st.put.OptOut = directory.Union(st.put.OptOut, left[st.put.Email])
 		}
 		if stage != nil && st.kind == isNew {
 			staged = append(staged, *st.put)
@@ -57,12 +62,12 @@ func (s *Syncer) apply(ctx context.Context, steps []step, stage func([]directory
 // meanwhile tells the directory what new users have left while they were written: when the index
 // told it, they may not have been there.
 func (s *Syncer) meanwhile(ctx context.Context, users []directory.User) error {
+	gone, err := s.cfg.Index.LeftOf(addressesOf(users))
+	if err != nil {
+		return err
+	}
 	for i := range users {
-		left, err := s.cfg.Index.Left(users[i].Email)
-		if err != nil {
-			return err
-		}
-		left = slices.DeleteFunc(left, func(id string) bool { return slices.Contains(users[i].OptOut, id) })
+		left := slices.DeleteFunc(gone[users[i].Email], func(id string) bool { return slices.Contains(users[i].OptOut, id) })
 		if len(left) == 0 {
 			continue
 		}
@@ -75,6 +80,14 @@ func (s *Syncer) meanwhile(ctx context.Context, users []directory.User) error {
 		}
 	}
 	return nil
+}
+
+func addressesOf(users []directory.User) []mail.Address {
+	addresses := make([]mail.Address, len(users))
+	for i := range users {
+		addresses[i] = users[i].Email
+	}
+	return addresses
 }
 
 // write brings users into the directory, and others out of it.
@@ -106,11 +119,13 @@ func (s *Syncer) learn(users []directory.User) error {
 // tellIndex records what only the directory knew, then what has moved, then the consents.
 func (s *Syncer) tellIndex(ctx context.Context, b *batch, steps []step) error {
 	index := s.cfg.Index
-	told := func(word func(context.Context, *step) error) error {
+	told := func(has func(*step) bool, word func(context.Context, *step) error) error {
 		g, gctx := errgroup.WithContext(ctx)
 		g.SetLimit(writers)
 		for i := range steps {
-			g.Go(func() error { return word(gctx, &steps[i]) })
+			if has(&steps[i]) {
+				g.Go(func() error { return word(gctx, &steps[i]) })
+			}
 		}
 		if err := g.Wait(); err != nil {
 			return fmt.Errorf("tell the opt-out index: %w", err)
@@ -119,7 +134,7 @@ func (s *Syncer) tellIndex(ctx context.Context, b *batch, steps []step) error {
 	}
 	ev := directory.Evidence{At: b.now, How: "MySQL"}
 	there := directory.Evidence{At: b.now, How: "directory", Note: "the directory said so, and MySQL did not"}
-	err := told(func(ctx context.Context, st *step) error {
+	err := told(func(st *step) bool { return len(st.leave) > 0 }, func(ctx context.Context, st *step) error {
 		for _, list := range st.leave {
 			if err := index.OptOut(ctx, st.leaver, list, there); err != nil {
 				return err
@@ -133,10 +148,7 @@ func (s *Syncer) tellIndex(ctx context.Context, b *batch, steps []step) error {
 	if err := s.tellMoves(ctx, steps, ev); err != nil {
 		return fmt.Errorf("tell the opt-out index: %w", err)
 	}
-	return told(func(ctx context.Context, st *step) error {
-		if !st.consent {
-			return nil
-		}
+	return told(func(st *step) bool { return st.consent }, func(ctx context.Context, st *step) error {
 		left, err := index.Left(st.row.User.Email)
 		if err != nil {
 			return err
