@@ -41,6 +41,7 @@ type writing struct {
 }
 
 func (p *pass) eachPage(ctx context.Context, pages chan page, fetch func(string), w *writing, note func(*edit, string)) error {
+	flown := p.flown // as of when nothing was being written
 	for {
 		next := <-pages
 		w.reads = false
@@ -61,7 +62,7 @@ func (p *pass) eachPage(ctx context.Context, pages chan page, fetch func(string)
 			}
 			continue
 		}
-		v, err := p.judge(ctx, next.rows)
+		v, err := p.judge(ctx, next.rows, flown)
 		if err != nil {
 			return err
 		}
@@ -71,8 +72,9 @@ func (p *pass) eachPage(ctx context.Context, pages chan page, fetch func(string)
 			if err != nil {
 				return err
 			}
+			flown = p.flown
 			if v.touches(w.v) {
-				if v, err = p.judge(ctx, next.rows); err != nil {
+				if v, err = p.judge(ctx, next.rows, flown); err != nil {
 					return err
 				}
 			}

@@ -214,7 +214,7 @@ func (p *pass) begin(ctx context.Context) error {
 // take judges rows, and does what is to be done unless the pass only looks. note adds to
 // what is remembered with them.
 func (p *pass) take(ctx context.Context, rows []Row, note func(*edit)) error {
-	v, err := p.judge(ctx, rows)
+	v, err := p.judge(ctx, rows, p.flown)
 	if err != nil {
 		return err
 	}
@@ -228,8 +228,9 @@ type verdict struct {
 	steps []step
 }
 
-// judge says what is to be done for rows. It writes nothing.
-func (p *pass) judge(ctx context.Context, rows []Row) (*verdict, error) {
+// judge says what is to be done for rows. It writes nothing, and reads nothing that finish
+// changes: so it may run beside that.
+func (p *pass) judge(ctx context.Context, rows []Row, flown map[string]flight) (*verdict, error) {
 	v := &verdict{read: len(rows)}
 	if p.stages() { // what is in a chunk already is brought by the changes behind the load
 		known, err := p.s.cfg.State.known(keysOf(rows))
@@ -239,7 +240,7 @@ func (p *pass) judge(ctx context.Context, rows []Row) (*verdict, error) {
 		rows = slices.DeleteFunc(rows, func(r Row) bool { return known[r.Key] != nil })
 	}
 	var err error
-	if v.b, err = p.s.gather(ctx, rows, p.flown, p.blind, p.stages()); err != nil {
+	if v.b, err = p.s.gather(ctx, rows, flown, p.blind, p.stages()); err != nil {
 		return nil, err
 	}
 	v.steps = v.b.judge(p.report.Kind == FirstLoad && !p.at.Loaded)
